@@ -1,0 +1,21 @@
+//! Agents on a Docker engine: one code path for every engine, however its socket is reached.
+
+mod agent;
+mod convert;
+mod endpoint;
+mod error;
+mod files;
+mod helper;
+mod image;
+mod manifest;
+mod names;
+mod observe;
+mod provider;
+mod replace;
+mod rules;
+mod steps;
+mod watch;
+
+pub use endpoint::{Endpoint, LocalSocket};
+pub use provider::DockerProvider;
+pub use rules::DockerRules;

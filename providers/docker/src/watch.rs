@@ -1,0 +1,155 @@
+//! Watches a gateway: how it is now, and until it is healthy.
+
+use std::time::{Duration, Instant};
+
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use claw_core::provider::ApplyError;
+use claw_core::secret::{SecretSource, Secrets};
+use claw_core::text::clean;
+use claw_openclaw::gateway;
+use claw_openclaw::health::{self, Health, Vitals};
+use secrecy::SecretString;
+
+use crate::agent::Agent;
+use crate::convert::published_port;
+use crate::helper::logs;
+
+/// How long a gateway may take to become healthy, in seconds. A first start takes 10 to 20 on an idle machine.
+const HEALTHY_SECONDS_MAX: u64 = 180;
+/// How long a gateway that is up may stay unhealthy before claw believes it, in seconds.
+const UNHEALTHY_SECONDS_MAX: u64 = 10;
+/// How often a gateway may crash before claw stops waiting.
+const RESTARTS_MAX: i64 = 3;
+/// OpenClaw's exit code for "do not start me again": bad config, owned state, newer database.
+pub const EXIT_REFUSED: i64 = 78;
+
+/// Returns how a gateway is: `Starting` also while its port does not answer.
+pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, secrets: &dyn Secrets) -> Health {
+    let token = secrets.reveal(&SecretSource::GatewayToken(agent.names.agent().to_owned())).ok();
+    let Some(port) = published_port(found) else {
+        return Health::Starting("the gateway's port is not open yet".to_owned());
+    };
+    let mut vitals = Vitals::default();
+    vitals.startup = ask(agent, port, "/startupz").await;
+    let version =
+        vitals.startup.as_ref().and_then(|answer| answer.body["version"].as_str()).map(|text| clean(text, 40));
+    if vitals.startup.as_ref().is_some_and(|answer| answer.status == 200) {
+        vitals.ready = ask(agent, port, "/readyz").await;
+    }
+    if let (Some(token), Some(200)) = (&token, vitals.ready.as_ref().map(|answer| answer.status)) {
+        for (method, slot) in [("status", &mut vitals.status), ("models.authStatus", &mut vitals.auth)] {
+            match call(agent, port, token, method).await {
+                Ok(payload) => *slot = Some(payload),
+                Err(error) => {
+                    if let Some(refused) = health::refused(&error) {
+                        return refused;
+                    }
+                    return Health::Starting(format!("failed to {error}"));
+                }
+            }
+        }
+    }
+    health::decide(&vitals, version)
+}
+
+async fn ask(agent: &Agent<'_>, port: u16, path: &str) -> Option<gateway::Answer> {
+    let stream = agent.endpoint.dial(port).await.ok()?;
+    gateway::get(stream, path).await.ok()
+}
+
+async fn call(
+    agent: &Agent<'_>,
+    port: u16,
+    token: &SecretString,
+    method: &str,
+) -> Result<serde_json::Value, gateway::AskError> {
+    let stream = agent.endpoint.dial(port).await.map_err(|error| gateway::AskError::Unreachable(Box::new(error)))?;
+    gateway::call(stream, token, method).await
+}
+
+/// Returns the word for a container's state in plans, without asking its gateway; `None` while it runs.
+pub fn stopped(found: &ContainerInspectResponse) -> Option<String> {
+    let state = found.state.as_ref();
+    let code = state.and_then(|state| state.exit_code).unwrap_or_default();
+    match state.and_then(|state| state.status) {
+        Some(ContainerStateStatusEnum::RUNNING) => None,
+        Some(ContainerStateStatusEnum::RESTARTING) => Some(format!("crashing, exit {code}")),
+        Some(ContainerStateStatusEnum::EXITED) => Some(format!("stopped, exit {code}")),
+        Some(ContainerStateStatusEnum::CREATED) => Some("never started".to_owned()),
+        Some(other) => Some(other.to_string()),
+        None => Some("unknown".to_owned()),
+    }
+}
+
+/// Waits until the gateway is healthy. Gives up early when it will never be.
+pub async fn until_healthy(
+    agent: &Agent<'_>,
+    secrets: &dyn Secrets,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<(), ApplyError> {
+    let name = agent.gateway();
+    let begun = Instant::now();
+    let mut unhealthy_since: Option<Instant> = None;
+    let mut restarts_before: Option<i64> = None;
+    loop {
+        let Some(found) = agent.inspect(&name).await? else {
+            return Err(ApplyError::fatal(format!("wait for {name}: the container is gone"))
+                .help("somebody removed it while claw worked; apply again"));
+        };
+        let restarts = found.restart_count.unwrap_or_default();
+        let crashed = restarts - *restarts_before.get_or_insert(restarts);
+        if let Some(word) = stopped(&found) {
+            let code = found.state.as_ref().and_then(|state| state.exit_code).unwrap_or_default();
+            if code == EXIT_REFUSED {
+                agent.stop(&name).await?;
+                return Err(refused(agent, &name).await);
+            }
+            let restarting = word.starts_with("crashing") && crashed < RESTARTS_MAX;
+            if !restarting {
+                return Err(crashed_error(agent, &name, &word).await);
+            }
+            progress(&word);
+        } else if crashed >= RESTARTS_MAX {
+            return Err(crashed_error(agent, &name, "it keeps crashing").await);
+        } else {
+            match health(agent, &found, secrets).await {
+                Health::Healthy { .. } => return Ok(()),
+                Health::Starting(why) => progress(&why),
+                Health::Unhealthy(why) => {
+                    let since = *unhealthy_since.get_or_insert_with(Instant::now);
+                    if since.elapsed().as_secs() >= UNHEALTHY_SECONDS_MAX {
+                        return Err(ApplyError::fatal(format!("see {} healthy: {why}", agent.names.agent())));
+                    }
+                    progress(&why);
+                }
+            }
+        }
+        if begun.elapsed().as_secs() >= HEALTHY_SECONDS_MAX {
+            let last = last_words(agent, &name).await;
+            return Err(ApplyError::fatal(format!(
+                "see {} healthy within {HEALTHY_SECONDS_MAX} s{last}",
+                agent.names.agent()
+            ))
+            .help(format!("`docker logs {name}` shows what it does")));
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn refused(agent: &Agent<'_>, name: &str) -> ApplyError {
+    let last = last_words(agent, name).await;
+    ApplyError::fatal(format!("start {}: OpenClaw refuses its configuration or its state (exit 78){last}", agent.names.agent()))
+        .help("the container was stopped so that it does not loop; a state written by a newer OpenClaw cannot be opened by an older one")
+}
+
+async fn crashed_error(agent: &Agent<'_>, name: &str, word: &str) -> ApplyError {
+    let last = last_words(agent, name).await;
+    ApplyError::fatal(format!("start {}: {word}{last}", agent.names.agent()))
+        .help(format!("`docker logs {name}` shows all it said"))
+}
+
+async fn last_words(agent: &Agent<'_>, name: &str) -> String {
+    let text = logs(agent, name, "5").await;
+    let last = text.lines().rev().map(|line| clean(line, 300)).find(|line| !line.is_empty());
+    last.map_or_else(String::new, |line| format!("; it said: {line}"))
+}

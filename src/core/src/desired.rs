@@ -1,0 +1,81 @@
+//! What the fleet asks for, resource by resource. Made by `compile`, completed by `resolve`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::fleet::SuspendTable;
+use crate::name::Address;
+use crate::secret::{SecretError, Secrets};
+use crate::value::{Fields, Value};
+
+/// Everything the fleet asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// The fleet's id.
+    pub fleet: String,
+    /// The places to look at, agents on them or not.
+    pub places: Vec<String>,
+    /// The agents, by id.
+    pub agents: BTreeMap<String, AgentCard>,
+    /// The resources, by address.
+    pub resources: BTreeMap<Address, Resource>,
+}
+
+/// What people know an agent by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentCard {
+    /// The key of its table.
+    pub name: String,
+    /// The place it runs on.
+    pub place: String,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// Its emoji.
+    pub emoji: Option<String>,
+    /// The image it runs.
+    pub image: String,
+    /// Set while claw leaves it alone.
+    pub suspend: Option<SuspendTable>,
+}
+
+/// One resource as it shall be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// Its fields. Only these are compared: what a fleet does not say is not claw's.
+    pub fields: Fields,
+    /// The addresses that must stand first.
+    pub needs: Vec<Address>,
+    /// Bytes that the fields name by digest: path → content.
+    pub files: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl Desired {
+    /// Looks up the fingerprint of every secret, so that plans can compare. Returns what could not be had, by address.
+    pub fn resolve(&mut self, secrets: &dyn Secrets) -> BTreeMap<Address, SecretError> {
+        let mut failed = BTreeMap::new();
+        for (address, resource) in &mut self.resources {
+            for value in resource.fields.values_mut() {
+                if let Err(error) = resolve_value(value, secrets) {
+                    failed.entry(address.clone()).or_insert(error);
+                }
+            }
+        }
+        failed
+    }
+}
+
+fn resolve_value(value: &mut Value, secrets: &dyn Secrets) -> Result<(), SecretError> {
+    use secrecy::ExposeSecret;
+    match value {
+        Value::Secret(secret) => {
+            if let Some(source) = &secret.source {
+                let plain = secrets.reveal(source)?;
+                secret.fingerprint = Some(secrets.fingerprint(plain.expose_secret().as_bytes())?);
+            }
+            Ok(())
+        }
+        Value::Map(map) => map.values_mut().try_for_each(|inner| resolve_value(inner, secrets)),
+        Value::List(items) => items.iter_mut().try_for_each(|inner| resolve_value(inner, secrets)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! The fleet file's shape. The doc comments are the schema's descriptions; nothing here checks a value.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// A fleet of OpenClaw agents.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FleetFile {
+    /// What the fleet is called and who may read its secrets. Only in the main file.
+    pub fleet: Option<FleetTable>,
+    /// What every agent has unless it says otherwise.
+    #[serde(default)]
+    pub defaults: DefaultsTable,
+    /// Where agents can run, by a name of your choice.
+    #[serde(default)]
+    pub providers: BTreeMap<String, ProviderTable>,
+    /// Secret profiles that have recipients of their own: `secrets/<name>.toml`.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, ProfileTable>,
+    /// Limits on what one apply may do.
+    #[serde(default)]
+    pub policy: PolicyTable,
+    /// The agents, by name.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, AgentTable>")]
+    pub agents: BTreeMap<String, Json>,
+}
+
+/// What every agent has unless it says otherwise.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultsTable {
+    /// Any key of an agent. Tables merge; arrays and values are replaced by the agent's own.
+    #[serde(default)]
+    #[schemars(with = "AgentTable")]
+    pub agent: Map<String, Json>,
+}
+
+/// What the fleet is called and who may read its secrets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FleetTable {
+    /// A name for people.
+    pub name: String,
+    /// The ownership mark: 4 to 12 lower-case letters and digits, random, written by `claw init`. Never change it.
+    pub id: String,
+    /// Who can read secrets: age recipients (`age1…`) or ssh-ed25519 public keys.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// More files of the same shape, as patterns relative to this file.
+    #[serde(default)]
+    pub include: Vec<String>,
+}
+
+/// A place where agents can run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderTable {
+    /// What it is; the provider's own name where that is a kind.
+    pub kind: Option<ProviderKind>,
+    /// How it is reached: `unix:///path/to/docker.sock`. Without it: `DOCKER_HOST`, else the usual socket.
+    pub endpoint: Option<String>,
+}
+
+/// The kinds of provider there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// A Docker engine, 20.10 or newer.
+    Docker,
+}
+
+/// A secret profile with recipients of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileTable {
+    /// Who can read this profile, instead of the fleet's recipients.
+    pub recipients: Vec<String>,
+}
+
+/// Limits on what one apply may do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTable {
+    /// How much of a kind one apply may delete, `"30%"` by default; one is always allowed.
+    pub delete_max: Option<String>,
+}
+
+/// One OpenClaw gateway with its workspace.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentTable {
+    /// What it is known by on the machines; the table's key unless given. Keep it when you rename the table.
+    pub id: Option<String>,
+    /// The provider it runs on.
+    pub on: Option<String>,
+    /// The OpenClaw version, pinned: `"2026.9.6"`.
+    pub version: Option<String>,
+    /// The image instead of a version: a full reference with a tag or digest.
+    pub image: Option<String>,
+    /// The model it thinks with: `"provider/model"`.
+    pub model: Option<String>,
+    /// OpenClaw's own settings, merged into `openclaw.json`. A text `"secret:PROFILE/KEY"` becomes a reference to that
+    /// secret.
+    #[serde(default)]
+    pub settings: Map<String, Json>,
+    /// Secret profiles it may draw from; later ones override earlier ones.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// Environment of the container. Never secrets: anyone who can inspect the container reads it.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What it is for, one line.
+    pub purpose: Option<String>,
+    /// One emoji.
+    pub emoji: Option<String>,
+    /// A folder of files to put in its workspace, relative to the fleet file.
+    pub workspace: Option<String>,
+    /// What it may use of the machine.
+    #[serde(default)]
+    pub resources: ResourcesTable,
+    /// The port on the machine's loopback address; the engine picks one unless given.
+    pub port: Option<u16>,
+    /// Leave it alone for a while.
+    pub suspend: Option<SuspendTable>,
+}
+
+/// What an agent may use of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResourcesTable {
+    /// Memory, `"2GiB"` by default; units MiB and GiB.
+    pub memory: Option<String>,
+    /// CPU cores, 2 by default; fractions are fine.
+    pub cpus: Option<f64>,
+}
+
+/// Leave an agent alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuspendTable {
+    /// The first day claw looks after it again: 2026-12-01.
+    #[schemars(with = "String", extend("format" = "date"))]
+    pub until: String,
+    /// Why.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,145 @@
+//! Holds what must not happen now: data lost, too much deleted, suspended agents touched, and all that rests on
+//! something held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decide::Decisions;
+use super::{Inputs, Policy, Reason};
+use crate::name::{Address, Kind};
+use crate::observed::{Owner, State};
+
+/// Adds reasons to the decisions that must wait.
+pub(super) fn hold(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    hold_suspended(inputs, decisions);
+    hold_data(inputs, decisions);
+    hold_moves(inputs, decisions);
+    hold_mass_deletes(inputs, decisions);
+    hold_what_waits(inputs, decisions);
+}
+
+/// Whether a suspension still counts: it ends on its day.
+pub(super) fn is_suspended(until: &str, policy: &Policy) -> bool {
+    until > policy.today.as_str()
+}
+
+fn hold_suspended(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    for (address, decision) in decisions {
+        let suspend = inputs.desired.agents.get(&address.id.name).and_then(|card| card.suspend.as_ref());
+        if let Some(suspend) = suspend
+            && is_suspended(&suspend.until, inputs.policy)
+        {
+            decision.held = Some(Reason::Suspended { until: suspend.until.clone() });
+        }
+    }
+}
+
+/// An agent goes as a whole or not at all: while its data may not be lost, nothing of it is deleted.
+fn hold_data(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    let keep: BTreeSet<(String, String)> = decisions
+        .iter()
+        .filter(|(address, decision)| decision.action.is_delete() && address.id.kind.holds_data())
+        .filter(|(address, _)| !inputs.policy.allow_destroy.contains(&address.id.name))
+        .map(|(address, _)| (address.place.clone(), address.id.name.clone()))
+        .collect();
+    for (address, decision) in decisions {
+        if decision.action.is_delete()
+            && decision.held.is_none()
+            && keep.contains(&(address.place.clone(), address.id.name.clone()))
+        {
+            decision.held = Some(Reason::Data { name: address.id.name.clone() });
+        }
+    }
+}
+
+/// An agent whose data lies at another place does not start empty at the new one unless a person said so.
+fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    let mut homes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (address, state) in &inputs.observed.states {
+        let ours = matches!(state, State::Present(actual) if actual.owner == Owner::Ours);
+        if ours && address.id.kind.holds_data() {
+            homes.entry(&address.id.name).or_default().push(&address.place);
+        }
+    }
+    for (address, decision) in decisions {
+        let name = &address.id.name;
+        let elsewhere = homes.get(name.as_str()).and_then(|places| {
+            let here = places.contains(&address.place.as_str());
+            places.iter().find(|place| !here && **place != address.place)
+        });
+        if let Some(from) = elsewhere
+            && !decision.action.is_delete()
+            && decision.held.is_none()
+            && !inputs.policy.allow_destroy.contains(name)
+        {
+            decision.held = Some(Reason::Moved { name: name.clone(), from: (*from).to_owned() });
+        }
+    }
+}
+
+fn hold_mass_deletes(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    if !inputs.policy.guard_deletes {
+        return;
+    }
+    for kind in Kind::ALL {
+        let total = inputs
+            .observed
+            .states
+            .iter()
+            .filter(|(address, state)| {
+                address.id.kind == kind && matches!(state, State::Present(actual) if actual.owner == Owner::Ours)
+            })
+            .count();
+        let allowed = delete_limit(total, inputs.policy.delete_max_percent);
+        let mut deletes: Vec<_> = decisions
+            .iter_mut()
+            .filter(|(address, decision)| {
+                address.id.kind == kind && decision.action.is_delete() && decision.held.is_none()
+            })
+            .collect();
+        let wanted = deletes.len();
+        if wanted > allowed {
+            for (_, decision) in &mut deletes {
+                decision.held = Some(Reason::DeleteMax { wanted, allowed });
+            }
+        }
+    }
+}
+
+/// Returns how many of `total` may go: the per cent of them, and always one.
+pub fn delete_limit(total: usize, percent: u32) -> usize {
+    (total * percent as usize / 100).max(1)
+}
+
+/// Walks from what is held to what rests on it: what needs it, and deletes that come after it.
+fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    loop {
+        let waiting: Vec<(Address, Address)> = decisions
+            .iter()
+            .filter(|(_, decision)| decision.held.is_none())
+            .filter_map(|(address, decision)| {
+                let first = if decision.action.is_delete() { dependents(address) } else { needs(inputs, address) };
+                let blocker =
+                    first.into_iter().find(|need| decisions.get(need).is_some_and(|other| other.held.is_some()))?;
+                Some((address.clone(), blocker))
+            })
+            .collect();
+        if waiting.is_empty() {
+            return;
+        }
+        for (address, on) in waiting {
+            if let Some(decision) = decisions.get_mut(&address) {
+                decision.held = Some(Reason::Waits { on });
+            }
+        }
+    }
+}
+
+fn needs(inputs: Inputs<'_>, address: &Address) -> Vec<Address> {
+    inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default()
+}
+
+/// Returns what goes before this one when both are deleted. Orphans have no declaration, so the kinds say it.
+pub(super) fn dependents(address: &Address) -> Vec<Address> {
+    let kind = address.id.kind;
+    Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind)).map(|other| address.sibling(other)).collect()
+}

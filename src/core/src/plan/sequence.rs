@@ -1,0 +1,103 @@
+//! Puts decisions in order, and settles what depends on other steps: effects and targets.
+
+use std::collections::BTreeSet;
+
+use super::decide::{Decision, Decisions};
+use super::guard::{dependents, is_suspended};
+use super::{Action, Effect, Held, Inputs, Plan, Step, Suspended};
+use crate::graph::{Needs, edges_by_index};
+use crate::name::{Address, Kind};
+
+/// Returns the finished plan.
+pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: Vec<Address>) -> Plan {
+    keep_targets(inputs, &mut decisions);
+    settle_effects(&mut decisions);
+    let mut held = Vec::new();
+    let mut things = Vec::new();
+    for (address, Decision { action, effect, held: reason }) in decisions {
+        match reason {
+            Some(reason) => held.push(Held { address, would: action.word(), reason }),
+            None => things.push((address, action, effect)),
+        }
+    }
+    Plan {
+        fleet: inputs.desired.fleet.clone(),
+        steps: ordered(inputs, things),
+        held,
+        unchanged,
+        suspended: suspended(inputs),
+        unseen: inputs.observed.incomplete.clone(),
+    }
+}
+
+fn ordered(inputs: Inputs<'_>, things: Vec<(Address, Action, Effect)>) -> Vec<Step> {
+    let present: BTreeSet<&Address> = things.iter().map(|(address, ..)| address).collect();
+    let keyed: Vec<(Address, Vec<Address>)> = things
+        .iter()
+        .map(|(address, action, _)| {
+            let all = if action.is_delete() {
+                dependents(address)
+            } else {
+                inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default()
+            };
+            (address.clone(), all.into_iter().filter(|need| present.contains(need)).collect())
+        })
+        .collect();
+    // a circle cannot come from kinds and compile refuses others; name order would still be a valid list
+    let order = Needs::new(things.len(), edges_by_index(&keyed)).order();
+    let order = order.unwrap_or_else(|_| (0..things.len()).collect());
+    let mut slots: Vec<Option<Step>> = things
+        .into_iter()
+        .zip(keyed)
+        .map(|((address, action, effect), (_, needs))| Some(Step { address, action, effect, needs }))
+        .collect();
+    order.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect()
+}
+
+/// Files that are put in place before their container starts disturb nothing.
+fn settle_effects(decisions: &mut Decisions) {
+    let fresh: BTreeSet<Address> = decisions
+        .iter()
+        .filter(|(address, decision)| {
+            address.id.kind == Kind::Container
+                && matches!(decision.action, Action::Create { .. } | Action::Replace { .. })
+        })
+        .map(|(address, _)| address.clone())
+        .collect();
+    for (address, decision) in decisions {
+        if address.id.kind != Kind::Container && fresh.contains(&address.sibling(Kind::Container)) {
+            decision.effect = Effect::None;
+        }
+    }
+}
+
+/// Drops what was not asked for: neither named nor needed by what is named.
+fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    let targets = &inputs.policy.targets;
+    if targets.is_empty() {
+        return;
+    }
+    let named = |address: &Address| targets.contains(&address.id.name) || targets.contains(&address.id.to_string());
+    let mut keep: BTreeSet<Address> = decisions.keys().filter(|address| named(address)).cloned().collect();
+    let mut todo: Vec<Address> = inputs.desired.resources.keys().filter(|address| named(address)).cloned().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(address) = todo.pop() {
+        if let Some(resource) = inputs.desired.resources.get(&address)
+            && seen.insert(address.clone())
+        {
+            keep.insert(address);
+            todo.extend(resource.needs.iter().cloned());
+        }
+    }
+    decisions.retain(|address, _| keep.contains(address));
+}
+
+fn suspended(inputs: Inputs<'_>) -> Vec<Suspended> {
+    let agents = inputs.desired.agents.iter();
+    agents
+        .filter_map(|(id, card)| {
+            let suspend = card.suspend.as_ref().filter(|suspend| is_suspended(&suspend.until, inputs.policy))?;
+            Some(Suspended { agent: id.clone(), until: suspend.until.clone(), reason: suspend.reason.clone() })
+        })
+        .collect()
+}

@@ -1,0 +1,123 @@
+//! The two seams to the world: `Rules`, what a provider knows without looking, and `Provider`, what it does.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::desired::{Desired, Resource};
+use crate::fleet::{AgentTable, Fleet};
+use crate::name::{Address, ResourceId};
+use crate::observed::{Observation, Report};
+use crate::plan::{Effect, Step};
+use crate::problem::Problem;
+use crate::secret::Secrets;
+use crate::value::Change;
+
+/// A future that can cross the seam.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An agent as the fleet declares it, ready to be turned into resources.
+#[derive(Clone, Copy)]
+pub struct AgentSpec<'a> {
+    /// The fleet it belongs to.
+    pub fleet: &'a Fleet,
+    /// The key of its table.
+    pub key: &'a str,
+    /// What it is known by on machines.
+    pub id: &'a str,
+    /// The place it runs on.
+    pub place: &'a str,
+    /// Its table, defaults merged in.
+    pub table: &'a AgentTable,
+    /// The keys of each profile on disk.
+    pub profiles: &'a BTreeMap<String, Vec<String>>,
+    /// The files to seed into its workspace.
+    pub seeds: &'a BTreeMap<String, Arc<[u8]>>,
+}
+
+/// What a provider knows without looking. Pure: asked by `compile` and `plan`.
+pub trait Rules: Send + Sync {
+    /// Returns the agent's resources, or what the provider would refuse about it.
+    fn declare(&self, agent: AgentSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>>;
+
+    /// Returns what a change of these fields does to the running agent.
+    fn weigh(&self, id: &ResourceId, changes: &[Change]) -> Effect;
+}
+
+/// Every provider of the fleet by the name of its place. Pure half.
+pub type Rulebook = BTreeMap<String, Arc<dyn Rules>>;
+
+/// What a provider does. Asked by the engine.
+pub trait Provider: Send + Sync {
+    /// Returns everything with our mark, and what stands in our places without it, in the form `Rules::declare` uses:
+    /// what differs only in spelling would be noise in a plan. Never fails: what could not be seen is said in the report.
+    fn observe<'a>(&'a self, desired: &'a Desired, secrets: &'a dyn Secrets) -> BoxFuture<'a, Report>;
+
+    /// Does one step. It may have been begun before: steps are idempotent. Returns what it now sees.
+    fn apply<'a>(&'a self, step: &'a Step, ctx: StepContext<'a>)
+    -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>>;
+}
+
+/// What a step may use.
+#[derive(Clone, Copy)]
+pub struct StepContext<'a> {
+    /// The fleet as it shall be.
+    pub desired: &'a Desired,
+    /// Secret values.
+    pub secrets: &'a dyn Secrets,
+    /// Told what goes on while it takes long.
+    pub progress: &'a (dyn Fn(&str) + Send + Sync),
+}
+
+impl<'a> StepContext<'a> {
+    /// Returns the resource a step is about; `None` for an orphan.
+    pub fn resource(&self, address: &Address) -> Option<&'a Resource> {
+        self.desired.resources.get(address)
+    }
+}
+
+/// How an error is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Passing: try again after a while.
+    Retry,
+    /// The thing is locked by something that ends: wait.
+    Busy,
+    /// Somebody changed it under us: look again, then try again.
+    Conflict,
+    /// Trying again changes nothing.
+    Fatal,
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct ApplyError {
+    /// How it is met.
+    pub class: Class,
+    /// What went wrong; reads after "failed to".
+    pub reason: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// Set when the step took back what it had changed.
+    pub rolled_back: bool,
+}
+
+impl ApplyError {
+    /// Returns an error of a class.
+    pub fn new(class: Class, reason: impl Into<String>) -> Self {
+        Self { class, reason: reason.into(), help: None, rolled_back: false }
+    }
+
+    /// Returns an error that trying again does not mend.
+    pub fn fatal(reason: impl Into<String>) -> Self {
+        Self::new(Class::Fatal, reason)
+    }
+
+    /// Says what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,193 @@
+//! Field values and their difference. A secret is a value that shows its name only.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Number, Value as Json};
+
+use crate::secret::{Fingerprint, SecretSource};
+
+/// The fields of a resource, by name.
+pub type Fields = BTreeMap<String, Value>;
+
+/// One field's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// JSON's null.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A number as it was written.
+    Number(Number),
+    /// A text.
+    Text(String),
+    /// Values in an order that matters.
+    List(Vec<Value>),
+    /// Named values.
+    Map(BTreeMap<String, Value>),
+    /// A secret, known by name.
+    Secret(SecretValue),
+}
+
+/// A secret as plans know it.
+#[derive(Clone, Debug)]
+pub struct SecretValue {
+    /// Where it comes from; `None` for one found on a machine.
+    pub source: Option<SecretSource>,
+    /// What its value is, as a keyed digest; `None` while nobody has looked.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Two secrets are equal when their values are; where one was not looked at, nothing is equal to it.
+impl PartialEq for SecretValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint.is_some() && self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for SecretValue {}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Bool(flag)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<Json> for Value {
+    fn from(json: Json) -> Self {
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(flag) => Self::Bool(flag),
+            Json::Number(number) => Self::Number(number),
+            Json::String(text) => Self::Text(text),
+            Json::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
+            Json::Object(map) => Self::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+        }
+    }
+}
+
+impl Value {
+    /// Returns it as JSON, a secret as `{"secret": NAME}`.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(flag) => Json::Bool(*flag),
+            Self::Number(number) => Json::Number(number.clone()),
+            Self::Text(text) => Json::String(text.clone()),
+            Self::List(items) => Json::Array(items.iter().map(Self::to_json).collect()),
+            Self::Map(map) => Json::Object(map.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()),
+            Self::Secret(secret) => {
+                let name = secret.source.as_ref().map_or_else(|| "in place".to_owned(), ToString::to_string);
+                Json::Object([("secret".to_owned(), Json::String(name))].into_iter().collect())
+            }
+        }
+    }
+
+    /// Returns the text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+/// One field that differs. The path runs through maps, joined by dots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Where: `openclaw.agents.defaults.model`.
+    pub path: String,
+    /// What is there; `None` where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What shall be there; `None` where nothing shall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+}
+
+/// Returns what differs, in path order. Maps are compared key by key, everything else whole.
+pub fn diff(before: &Fields, after: &Fields) -> Vec<Change> {
+    let mut changes = Vec::new();
+    diff_maps("", before, after, &mut changes);
+    changes
+}
+
+fn diff_maps(path: &str, before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>, out: &mut Vec<Change>) {
+    let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
+    let first = out.len();
+    for key in keys {
+        match (before.get(key), after.get(key)) {
+            (Some(Value::Map(old)), Some(Value::Map(new))) => diff_maps(&join(path, key), old, new, out),
+            (old, new) if old != new => {
+                out.push(Change { path: join(path, key), before: old.cloned(), after: new.cloned() });
+            }
+            _ => {}
+        }
+    }
+    out[first..].sort_by(|a, b| a.path.cmp(&b.path));
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(json: Json) -> Fields {
+        match Value::from(json) {
+            Value::Map(map) => map,
+            other => panic!("not a map: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn differences_name_the_innermost_field() {
+        let before = fields(json!({"a": {"b": 1, "c": 2}, "d": [1]}));
+        let after = fields(json!({"a": {"b": 1, "c": 3}, "e": true}));
+        let paths: Vec<_> = diff(&before, &after).into_iter().map(|change| change.path).collect();
+        assert_eq!(paths, ["a.c", "d", "e"]);
+    }
+
+    #[test]
+    fn a_secret_nobody_looked_at_equals_nothing() {
+        let unseen = SecretValue { source: None, fingerprint: None };
+        assert_ne!(unseen, unseen.clone());
+        let seen = SecretValue { source: None, fingerprint: Some(Fingerprint([1; 32])) };
+        assert_eq!(seen, seen.clone());
+    }
+
+    #[test]
+    fn a_secret_prints_its_name_only() {
+        let secret = Value::Secret(SecretValue {
+            source: Some(SecretSource::GatewayToken("pete".into())),
+            fingerprint: Some(Fingerprint([7; 32])),
+        });
+        assert_eq!(secret.to_json(), json!({"secret": "gateway token of pete"}));
+        assert!(!format!("{secret:?}").contains('7'));
+    }
+}

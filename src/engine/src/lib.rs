@@ -1,0 +1,1 @@
+//! claw's doing half: observe, apply, retry, journal, lock. Knows no vendor.

@@ -1,0 +1,1 @@
+//! Pretends to be the world: host and engine models for the sandbox.

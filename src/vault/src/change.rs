@@ -1,0 +1,243 @@
+//! Changes profile files: sets, removes, re-encrypts and accepts values, makes the fleet key. Gives out no value.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::cipher;
+use crate::derive::FleetKey;
+use crate::edit;
+use crate::error::VaultError;
+use crate::names::{
+    FLEET_KEY, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date, is_id, is_key_name, is_owner,
+    printable,
+};
+use crate::profile::{Entry, ProfileFile, fingerprints, parse_profile};
+use crate::recipient::Recipient;
+use crate::store;
+use crate::vault::{Vault, check_profile_name, find, refuse_reserved, unarmor, what};
+
+impl Vault {
+    /// Makes the reserved profile with a new fleet key. Needs no identity; `today` is an ISO date. Refuses where the
+    /// file exists.
+    pub fn init(&self, recipients: &[Recipient], today: &str) -> Result<(), VaultError> {
+        let recipients = checked_recipients(recipients)?;
+        check_date(today)?;
+        if !is_id(&self.fleet) {
+            return Err(VaultError::Argument {
+                what: "the fleet's id",
+                help: "an id is up to 63 letters, digits, `_`, `-` and `.`",
+            });
+        }
+        let fleet_key = FleetKey::generate()
+            .map_err(|source| VaultError::Encrypt { what: what(RESERVED_PROFILE, FLEET_KEY), source })?;
+        let entry = Entry { key: FLEET_KEY.to_owned(), updated: today.to_owned(), ..unwritten() };
+        let value = fleet_key.to_base64();
+        let entry = self.sealed(&fleet_key, RESERVED_PROFILE, entry, &value, &recipients)?;
+        let text = edit::put(&edit::blank(&self.fleet, RESERVED_PROFILE), &entry);
+        let _lock = store::lock(&self.folder)?;
+        self.write(RESERVED_PROFILE, &text, true)
+    }
+
+    /// Writes a value, encrypted to `recipients`; the profile's file is made where it is missing. An `owner` of
+    /// `None` keeps the one there is. Returns the entry as it now stands.
+    ///
+    /// Needs an identity that opens the fleet key, for the MAC; none that opens the older value.
+    pub fn set(
+        &self,
+        profile: &str,
+        key: &str,
+        value: &SecretString,
+        recipients: &[Recipient],
+        owner: Option<&str>,
+        today: &str,
+    ) -> Result<Entry, VaultError> {
+        refuse_reserved(profile)?;
+        check_profile_name(profile)?;
+        check_key(key)?;
+        check_value(&what(profile, key), value)?;
+        check_owner(owner)?;
+        check_date(today)?;
+        let recipients = checked_recipients(recipients)?;
+        let fleet_key = self.fleet_key(&what(profile, key))?;
+
+        let _lock = store::lock(&self.folder)?;
+        let (text, old) = match self.load(profile)? {
+            Some((text, file)) => (text, self.old_entry(&file, key)?),
+            None => (edit::blank(&self.fleet, profile), unwritten()),
+        };
+        let entry = Entry {
+            key: key.to_owned(),
+            owner: owner.map(str::to_owned).or(old.owner.clone()),
+            updated: today.to_owned(),
+            ..old
+        };
+        let entry = self.sealed(&fleet_key, profile, entry, value, &recipients)?;
+        self.write(profile, &edit::put(&text, &entry), false)?;
+        Ok(entry)
+    }
+
+    /// Removes a value. Needs no identity. The file stays, even without values.
+    pub fn rm(&self, profile: &str, key: &str) -> Result<(), VaultError> {
+        refuse_reserved(profile)?;
+        let _lock = store::lock(&self.folder)?;
+        let (text, file) = self.loaded(profile)?;
+        find(&file, key)?;
+        self.write(profile, &edit::remove(&text, key), false)
+    }
+
+    /// Encrypts again every value of a profile that is not for exactly these recipients, and returns their keys.
+    /// The reserved profile may be named. All or none: one that does not open or verify stops it.
+    ///
+    /// `updated` stays as it is: re-encrypting is not rotating, and whoever was a recipient may know the values.
+    pub fn rekey(&self, profile: &str, recipients: &[Recipient]) -> Result<Vec<String>, VaultError> {
+        let recipients = checked_recipients(recipients)?;
+        let fleet_key = self.fleet_key(&format!("the values of {profile}"))?;
+        let _lock = store::lock(&self.folder)?;
+        let (mut text, file) = self.loaded(profile)?;
+        let mut keys = Vec::new();
+        for entry in file.entries.iter().filter(|e| !e.is_for(&recipients)) {
+            let ciphertext = self.verified(&fleet_key, profile, entry)?;
+            let value = self.decrypt(profile, entry, &ciphertext)?;
+            let entry = self.sealed(&fleet_key, profile, entry.clone(), &value, &recipients)?;
+            text = edit::put(&text, &entry);
+            keys.push(entry.key);
+        }
+        if !keys.is_empty() {
+            self.write(profile, &text, false)?;
+        }
+        Ok(keys)
+    }
+
+    /// Takes over a value whose MAC does not hold, on the word of whoever opens it: it is opened, encrypted again to
+    /// `recipients` (so that `to` tells the truth) and gets a MAC. Returns the entry as it now stands.
+    pub fn accept(&self, profile: &str, key: &str, recipients: &[Recipient]) -> Result<Entry, VaultError> {
+        refuse_reserved(profile)?;
+        let recipients = checked_recipients(recipients)?;
+        let fleet_key = self.fleet_key(&what(profile, key))?;
+        let _lock = store::lock(&self.folder)?;
+        let (text, file) = self.loaded(profile)?;
+        let entry = find(&file, key)?;
+        let value = self.decrypt(profile, entry, &unarmor(profile, entry)?)?;
+        check_value(&what(profile, key), &value)?;
+        let entry = self.sealed(&fleet_key, profile, entry.clone(), &value, &recipients)?;
+        self.write(profile, &edit::put(&text, &entry), false)?;
+        Ok(entry)
+    }
+
+    /// Moves an agent's gateway token to its next generation and returns that. Needs no identity.
+    pub fn bump_gateway_token(&self, agent: &str) -> Result<u32, VaultError> {
+        let invalid = |what, help| VaultError::Argument { what, help };
+        if !is_id(agent) {
+            let help = "an id is up to 63 letters, digits, `_`, `-` and `.`";
+            return Err(invalid("the agent's id", help));
+        }
+        let _lock = store::lock(&self.folder)?;
+        let (text, file) = self.load(RESERVED_PROFILE)?.ok_or_else(|| self.no_fleet_key())?;
+        let old = file.gateway_generations.get(agent).copied().unwrap_or(1);
+        let new = old
+            .checked_add(1)
+            .ok_or_else(|| invalid("the generation", "it cannot be counted on: rotate the fleet key"))?;
+        self.write(RESERVED_PROFILE, &edit::set_generation(&text, agent, new), false)?;
+        Ok(new)
+    }
+
+    /// Returns the entry to write over: the one there is, or an unwritten one where there is room for it.
+    fn old_entry(&self, file: &ProfileFile, key: &str) -> Result<Entry, VaultError> {
+        match file.entry(key) {
+            Some(entry) => Ok(entry.clone()),
+            None if file.entries.len() >= VALUES_MAX => Err(VaultError::Full { profile: file.profile.clone() }),
+            None => Ok(unwritten()),
+        }
+    }
+
+    fn loaded(&self, profile: &str) -> Result<(String, ProfileFile), VaultError> {
+        self.load(profile)?.ok_or_else(|| VaultError::NoProfile { profile: profile.to_owned(), near: None })
+    }
+
+    /// Returns the entry with the value sealed, counted and signed.
+    fn sealed(
+        &self,
+        fleet_key: &FleetKey,
+        profile: &str,
+        entry: Entry,
+        value: &SecretString,
+        recipients: &[Recipient],
+    ) -> Result<Entry, VaultError> {
+        let failed = |source| VaultError::Encrypt { what: what(profile, &entry.key), source };
+        let age = cipher::seal(value.expose_secret().as_bytes(), recipients).map_err(failed)?;
+        let mut entry = Entry { seq: entry.seq + 1, to: fingerprints(recipients), age, ..entry };
+        let ciphertext = unarmor(profile, &entry)?;
+        entry.mac = fleet_key.sign(&self.bound(profile, &entry, &ciphertext));
+        Ok(entry)
+    }
+
+    /// Writes a profile's file, once it was read back: what claw writes it can read.
+    fn write(&self, profile: &str, text: &str, new: bool) -> Result<(), VaultError> {
+        let path = store::path_of(&self.folder, profile);
+        parse_profile(text, &path.display().to_string())?;
+        store::write(&path, text, new)?;
+        self.forget(profile);
+        Ok(())
+    }
+}
+
+/// Returns an entry that was never written.
+fn unwritten() -> Entry {
+    Entry {
+        key: String::new(),
+        owner: None,
+        updated: String::new(),
+        max_age: None,
+        seq: 0,
+        to: Vec::new(),
+        age: String::new(),
+        mac: String::new(),
+    }
+}
+
+/// Returns the recipients, each once.
+fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultError> {
+    let mut once: Vec<Recipient> = Vec::new();
+    for recipient in recipients {
+        if !once.contains(recipient) {
+            once.push(recipient.clone());
+        }
+    }
+    let count = once.len();
+    if (1..=RECIPIENTS_MAX).contains(&count) {
+        return Ok(once);
+    }
+    Err(VaultError::Recipients { count })
+}
+
+fn check_key(key: &str) -> Result<(), VaultError> {
+    if is_key_name(key) {
+        return Ok(());
+    }
+    Err(VaultError::KeyName { name: printable(key) })
+}
+
+fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
+    let what = what.to_owned();
+    match value.expose_secret().len() {
+        0 => Err(VaultError::Empty { what }),
+        length if length > VALUE_BYTES_MAX => Err(VaultError::TooLong { what }),
+        _ => Ok(()),
+    }
+}
+
+fn check_owner(owner: Option<&str>) -> Result<(), VaultError> {
+    if owner.is_none_or(is_owner) {
+        return Ok(());
+    }
+    Err(VaultError::Argument { what: "the owner", help: "it takes a name of up to 200 characters" })
+}
+
+fn check_date(today: &str) -> Result<(), VaultError> {
+    if is_date(today) {
+        return Ok(());
+    }
+    Err(VaultError::Argument { what: "the date", help: "it takes a date such as 2026-11-21" })
+}
+
+#[cfg(test)]
+mod tests;

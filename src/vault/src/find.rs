@@ -1,0 +1,243 @@
+//! Finds identities where people keep them, and saves new ones. Reads no environment: the caller does.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use crate::identity::{Identities, IdentityError};
+
+/// The most bytes an identity file may have: a hundred keys with comments.
+const IDENTITY_BYTES_MAX: u64 = 64 << 10;
+
+/// Finds the identities: what `env` (the text of `CLAW_IDENTITY`: keys or a path) names and nothing else, or those
+/// of `~/.config/claw/identity.txt` and `~/.ssh/id_ed25519` below `home`.
+///
+/// A named one must exist and parse. An empty `env` counts as unset: so CI hands over a secret it does not have. A
+/// default SSH key that claw cannot use (a passphrase) is left aside with a note. `None` where there is nothing.
+pub fn find(env: Option<&str>, home: Option<&Path>) -> Result<Option<Identities>, IdentityError> {
+    if let Some(named) = env.map(str::trim).filter(|named| !named.is_empty()) {
+        return named_identity(named, home).map(Some);
+    }
+    let Some(home) = home else { return Ok(None) };
+    let own = read(&home.join(".config/claw/identity.txt"))?;
+    let ssh = default_ssh(&home.join(".ssh/id_ed25519"))?;
+    Ok(match (own, ssh) {
+        (Some(mut own), Some(ssh)) => {
+            own.append(ssh);
+            Some(own)
+        }
+        (own, ssh) => own.or(ssh),
+    })
+}
+
+/// Saves the text of a new identity at `path`, readable by its owner only; its folder is made where it is missing.
+/// Never overwrites.
+pub fn save_new(path: &Path, text: &SecretString) -> Result<(), IdentityError> {
+    save(path, text).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::AlreadyExists => IdentityError::Exists { path },
+            _ => IdentityError::Unwritable { path, source },
+        }
+    })
+}
+
+fn named_identity(named: &str, home: Option<&Path>) -> Result<Identities, IdentityError> {
+    if named.contains("-----BEGIN") || named.contains("AGE-SECRET-KEY-") {
+        return Identities::parse(named, "CLAW_IDENTITY");
+    }
+    let path = match (named.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(named),
+    };
+    match read(&path) {
+        Ok(Some(identities)) => Ok(identities),
+        Ok(None) => Err(IdentityError::Named),
+        // A key that was mistyped beyond recognition is no path; its text must not be shown as one.
+        Err(IdentityError::Unreadable { .. }) if !path.exists() => Err(IdentityError::Named),
+        Err(error) => Err(error),
+    }
+}
+
+fn default_ssh(path: &Path) -> Result<Option<Identities>, IdentityError> {
+    match read(path) {
+        Err(
+            error
+            @ (IdentityError::Encrypted { .. } | IdentityError::NotEd25519 { .. } | IdentityError::Garbled { .. }),
+        ) => {
+            let mut none = Identities::default();
+            none.note(error.to_string());
+            Ok(Some(none))
+        }
+        other => other,
+    }
+}
+
+/// Reads an identity file; `None` where there is none.
+fn read(path: &Path) -> Result<Option<Identities>, IdentityError> {
+    let unreadable = |source| IdentityError::Unreadable { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    refuse_open_to_others(path, &file)?;
+    // The capacity is never exceeded, so that no copy is left behind in memory.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(IDENTITY_BYTES_MAX as usize + 64));
+    file.take(IDENTITY_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > IDENTITY_BYTES_MAX {
+        return Err(IdentityError::TooLarge { path: path.to_owned() });
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| IdentityError::Empty { file: path.display().to_string() })?;
+    Identities::parse(text, &path.display().to_string()).map(Some)
+}
+
+/// Looks at the opened file and not at its path, which may name another one by now.
+#[cfg(unix)]
+fn refuse_open_to_others(path: &Path, file: &File) -> Result<(), IdentityError> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = file.metadata().map_err(|source| IdentityError::Unreadable { path: path.to_owned(), source })?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(IdentityError::TooOpen { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_open_to_others(_: &Path, _: &File) -> Result<(), IdentityError> {
+    Ok(())
+}
+
+fn save(path: &Path, text: &SecretString) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        make_private(folder)?;
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let written = file.write_all(text.expose_secret().as_bytes()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half an identity is worse than none: it would stop the next attempt. The first error is the one to tell.
+        drop(fs::remove_file(path));
+    }
+    written
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::identity::Identity;
+    use crate::testing::{SSH_ENCRYPTED, SSH_PRIVATE, SSH_PUBLIC};
+
+    fn put(home: &TempDir, path: &str, text: &str) -> PathBuf {
+        let path = home.path().join(path);
+        save_new(&path, &SecretString::from(text)).unwrap();
+        path
+    }
+
+    fn recipients(env: Option<&str>, home: &TempDir) -> Vec<String> {
+        let found = find(env, Some(home.path())).unwrap().unwrap();
+        found.recipients().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn nothing_is_found_in_an_empty_home() {
+        let home = TempDir::new().unwrap();
+        assert!(find(None, Some(home.path())).unwrap().is_none());
+        assert!(find(Some(" "), None).unwrap().is_none());
+    }
+
+    #[test]
+    fn default_identities_are_claws_own_and_then_the_ssh_key() {
+        let home = TempDir::new().unwrap();
+        let (own, text) = Identity::generate("2026-11-21");
+        put(&home, ".ssh/id_ed25519", SSH_PRIVATE);
+        assert_eq!(recipients(None, &home), [SSH_PUBLIC]);
+        put(&home, ".config/claw/identity.txt", text.expose_secret());
+        assert_eq!(recipients(None, &home), [own.recipient().to_string(), SSH_PUBLIC.to_owned()]);
+    }
+
+    #[test]
+    fn a_named_identity_is_the_only_one() {
+        let home = TempDir::new().unwrap();
+        put(&home, ".ssh/id_ed25519", SSH_PRIVATE);
+        let (named, text) = Identity::generate("2026-11-21");
+        let wanted = [named.recipient().to_string()];
+        assert_eq!(recipients(Some(text.expose_secret()), &home), wanted);
+        let path = put(&home, "keys/mine.txt", text.expose_secret());
+        assert_eq!(recipients(path.to_str(), &home), wanted);
+        assert_eq!(recipients(Some("~/keys/mine.txt"), &home), wanted);
+        assert_eq!(recipients(Some(SSH_PRIVATE), &home), [SSH_PUBLIC]);
+    }
+
+    #[test]
+    fn a_named_identity_that_is_missing_or_broken_is_an_error_that_does_not_quote_it() {
+        let home = TempDir::new().unwrap();
+        let (_, text) = Identity::generate("2026-11-21");
+        let key = text.expose_secret().lines().last().unwrap().to_owned();
+        let long = "GE-SECRET-KEY".repeat(1000);
+        for broken in [&key[..40], &key[3..], "/nowhere/at/all", &long] {
+            let error = find(Some(broken), Some(home.path())).unwrap_err();
+            let shown = format!("{error} {error:?} {}", error.help());
+            assert!(!shown.contains(&key[20..40]), "{shown}");
+            assert!(!shown.contains("GE-SECRET-KEYGE"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_default_ssh_key_under_a_passphrase_is_left_aside_with_a_note() {
+        let home = TempDir::new().unwrap();
+        put(&home, ".ssh/id_ed25519", SSH_ENCRYPTED);
+        let found = find(None, Some(home.path())).unwrap().unwrap();
+        assert!(found.is_empty());
+        assert!(found.notes()[0].contains("passphrase"));
+        assert!(find(home.path().join(".ssh/id_ed25519").to_str(), None).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_identity_that_others_can_read_is_refused_with_the_command_that_helps() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = TempDir::new().unwrap();
+        let path = put(&home, ".ssh/id_ed25519", SSH_PRIVATE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = find(None, Some(home.path())).unwrap_err();
+        assert!(error.to_string().contains("0640"), "{error}");
+        assert!(error.help().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_saved_identity_is_never_overwritten() {
+        let home = TempDir::new().unwrap();
+        let path = put(&home, "a/b/identity.txt", "first");
+        let error = save_new(&path, &SecretString::from("second")).unwrap_err();
+        assert!(matches!(error, IdentityError::Exists { .. }));
+        assert_eq!(fs::read_to_string(path).unwrap(), "first");
+    }
+
+    #[test]
+    fn a_file_too_large_for_an_identity_is_refused() {
+        let home = TempDir::new().unwrap();
+        let path = put(&home, "large", &"#".repeat(IDENTITY_BYTES_MAX as usize + 1));
+        let error = find(path.to_str(), None).unwrap_err();
+        assert!(matches!(error, IdentityError::TooLarge { .. }));
+    }
+}

@@ -1,0 +1,31 @@
+//! Keeps secrets: age encryption of single values, MACs and derived tokens under the fleet key, and the profile
+//! files below `secrets/`.
+//!
+//! Opens no network connection, reads no clock and no environment: dates and `CLAW_IDENTITY` come in as arguments.
+//! Randomness is taken from the system in three places only: inside age, [`Identity::generate`] and the making of a
+//! fleet key. What leaves the crate in clear is a [`secrecy::SecretString`]; no error and no `Debug` holds a value.
+
+mod change;
+mod cipher;
+mod derive;
+mod edit;
+mod error;
+mod find;
+mod identity;
+mod names;
+mod profile;
+mod recipient;
+mod store;
+#[cfg(test)]
+mod testing;
+mod vault;
+
+pub use error::VaultError;
+pub use find::{find, save_new};
+pub use identity::{Identities, Identity, IdentityError};
+pub use names::{
+    FLEET_KEY, PROFILE_BYTES_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_key_name, is_profile_name,
+};
+pub use profile::{Entry, ProfileError, ProfileFile, parse_profile};
+pub use recipient::{Recipient, RecipientError};
+pub use vault::Vault;
