@@ -1,1 +1,34 @@
-fn main() {}
+//! The command line: parses what was typed, runs one command, exits with its code. Decides nothing about fleets.
+
+mod args;
+mod commands;
+mod error;
+mod exit;
+mod render;
+mod session;
+mod setup;
+mod wiring;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::setup::Setup;
+
+fn main() -> std::process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print(); // nothing else to say when the terminal is gone
+            return if error.use_stderr() { exit::USAGE.into() } else { exit::DONE.into() };
+        }
+    };
+    let setup = Setup::from_process(&cli.global);
+    let json = cli.global.json;
+    match commands::run(cli, &setup) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            render::error::print(&error, json);
+            error.exit.into()
+        }
+    }
+}

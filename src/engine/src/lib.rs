@@ -1,1 +1,9 @@
-//! claw's doing half: observe, apply, retry, journal, lock. Knows no vendor.
+//! Does: loads, observes, applies, retries, writes the journal, holds the lock. Knows no vendor and prints nothing.
+
+pub mod apply;
+pub mod event;
+pub mod journal;
+pub mod load;
+pub mod lock;
+pub mod observe;
+pub mod retry;

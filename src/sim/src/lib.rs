@@ -1,1 +1,11 @@
-//! Pretends to be the world: host and engine models for the sandbox.
+//! Pretends to be the world: an engine that answers what claw asks, and remembers. Not a second operating system.
+
+mod engine;
+mod faults;
+mod poke;
+mod world;
+
+pub use engine::SimEngine;
+pub use faults::Faults;
+pub use poke::{Poke, PokeError};
+pub use world::{World, WorldError};

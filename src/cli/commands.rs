@@ -1,0 +1,79 @@
+//! The commands, one file each, and what several of them share.
+
+pub mod apply;
+pub mod check;
+pub mod completions;
+pub mod destroy;
+pub mod drift;
+pub mod graph;
+pub mod identity;
+pub mod init;
+pub mod plan;
+pub mod sandbox;
+pub mod schema;
+pub mod secret;
+pub mod show;
+pub mod status;
+
+use crate::args::{Cli, Command, Global};
+use crate::error::CommandError;
+use crate::exit::{self, Exit};
+use crate::render;
+use crate::setup::Setup;
+
+/// What a command comes to.
+pub type Outcome = Result<Exit, CommandError>;
+
+/// Runs the command that was typed.
+pub fn run(cli: Cli, setup: &Setup) -> Outcome {
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(args) => args.run(global, setup),
+        Command::Check(args) => args.run(global, setup),
+        Command::Plan(args) => args.run(global, setup),
+        Command::Apply(args) => args.run(global, setup),
+        Command::Drift(args) => args.run(global, setup),
+        Command::Destroy(args) => args.run(global, setup),
+        Command::Status(args) => args.run(global, setup),
+        Command::Show(args) => args.run(global, setup),
+        Command::Graph(args) => args.run(global, setup),
+        Command::Schema(args) => args.run(),
+        Command::Secret(args) => args.run(global, setup),
+        Command::Identity(args) => args.run(global, setup),
+        Command::Sandbox(args) => args.run(global, setup),
+        Command::Completions(args) => args.run(),
+    }
+}
+
+/// Runs what waits for the outside world. One thread: claw waits far more than it works.
+pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::failed(format!("failed to start: {error}")))?;
+    Ok(runtime.block_on(work))
+}
+
+/// Says that this is the sandbox, every time.
+pub fn announce_sandbox(global: &Global) {
+    if global.sandbox && !global.json {
+        render::out(render::style::paint(render::style::DIM, "sandbox: a simulated world; nothing real is touched"));
+    }
+}
+
+/// Prints what is odd about a fleet and stops nothing.
+pub fn print_warnings(global: &Global, session: &crate::session::Session) {
+    if !global.json && !session.warnings.is_empty() {
+        render::err(render::problems::draw(&session.warnings, &session.sources));
+        render::err("");
+    }
+}
+
+/// Returns the code of a plan that was only looked at.
+pub fn plan_exit(plan: &claw_core::plan::Plan) -> Exit {
+    if !plan.held.is_empty() || !plan.unseen.is_empty() {
+        exit::HELD
+    } else if !plan.steps.is_empty() {
+        exit::PENDING
+    } else {
+        exit::DONE
+    }
+}

@@ -1,0 +1,211 @@
+//! `claw apply`: make the world as the fleet says.
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use clap::Args;
+use claw_core::plan::Plan;
+use claw_engine::apply::{Run, STEPS_AT_ONCE, Summary, Surroundings, apply};
+use claw_engine::event::Listener;
+use claw_engine::journal::Journal;
+use claw_engine::lock::{Lock, LockError};
+
+use super::Outcome;
+use super::plan::{Scope, print};
+use crate::args::Global;
+use crate::error::CommandError;
+use crate::exit::{self, Exit};
+use crate::render::plan::Detail;
+use crate::render::progress::{JsonLines, Progress};
+use crate::render::{self, style};
+use crate::session::Session;
+use crate::setup::{self, Setup};
+
+/// Make the world as the fleet says
+///
+/// Plans, asks, and does it: steps side by side as far as they allow. Stopped or killed at any point, the next apply goes
+/// on from what it finds.
+#[derive(Debug, Args)]
+pub struct Apply {
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// How a person agrees.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Consent {
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How many steps run side by side.
+    #[arg(long, default_value_t = STEPS_AT_ONCE, value_name = "NUMBER")]
+    pub parallel: usize,
+}
+
+impl Apply {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let mut session = Session::open(global, setup)?;
+        super::announce_sandbox(global);
+        super::print_warnings(global, &session);
+        self.consent.refuse_unasked(setup)?;
+        let lock = take_lock(global, setup)?;
+        let (_, plan) = self.scope.plan(&mut session)?;
+        let exit = carry_out(global, setup, &session, &plan, &self.consent)?;
+        drop(lock);
+        if exit == exit::DONE && !plan.steps.is_empty() && !global.json {
+            next_steps(global);
+        }
+        Ok(exit)
+    }
+}
+
+impl Consent {
+    /// Refuses where nobody can be asked.
+    pub fn refuse_unasked(&self, setup: &Setup) -> Result<(), CommandError> {
+        if self.yes || setup.stdin_terminal {
+            return Ok(());
+        }
+        Err(CommandError::usage("nobody is there to ask").help("add --yes to apply without asking"))
+    }
+
+    fn given(&self, question: &str) -> bool {
+        if self.yes {
+            return true;
+        }
+        let _ = write!(anstream::stderr(), "{question} Only `yes` counts: ");
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+    }
+}
+
+/// Takes the fleet's lock; it is let go when the process ends.
+pub fn take_lock(global: &Global, setup: &Setup) -> Result<Lock, CommandError> {
+    let user = setup.env("USER").unwrap_or("somebody");
+    let holder = format!("pid {} of {user}, since {}", std::process::id(), setup::now());
+    Lock::take(&setup.state_folder(global.sandbox), &holder).map_err(|error| match &error {
+        LockError::Held { .. } => CommandError::from_error(exit::LOCKED, &error)
+            .help("wait for it, or stop it; the lock ends with its process. `claw plan` and `claw drift` need none"),
+        LockError::Unusable { .. } => CommandError::from_error(exit::FAILED, &error),
+    })
+}
+
+/// Shows the plan, asks, does it, and says how it went.
+pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan, consent: &Consent) -> Outcome {
+    if !global.json || plan.steps.is_empty() {
+        print(global, session, plan, Detail::Short);
+    }
+    if plan.steps.is_empty() {
+        return Ok(if plan.is_empty() { exit::DONE } else { exit::HELD });
+    }
+    if !consent.given("\nDo this?") {
+        return Err(CommandError::failed("nothing was done: the answer was not `yes`"));
+    }
+    if !global.json {
+        render::out("");
+    }
+    let run_id = setup::run_id();
+    let folder = setup.state_folder(global.sandbox).join("runs");
+    let failed = |error: &dyn std::error::Error| {
+        CommandError::from_error(exit::FAILED, error)
+            .help("claw notes each step there before it begins it; nothing was changed")
+    };
+    let mut journal = Journal::open(&folder, &run_id).map_err(|error| {
+        failed(&error).help(format!("make {} writable, or free disk space; nothing was changed", folder.display()))
+    })?;
+    let listener: Box<dyn Listener> =
+        if global.json { Box::new(JsonLines) } else { Box::new(Progress::new(setup.stderr_terminal)) };
+    let stop = Arc::new(AtomicBool::new(false));
+    let run = Run {
+        id: &run_id,
+        plan,
+        desired: &session.desired,
+        secrets: &session.vault,
+        providers: &session.providers,
+        at_once: consent.parallel,
+    };
+    let around = Surroundings { now: &setup::now, chance: &setup::chance, stop: &stop, listener: listener.as_ref() };
+    let summary = super::wait(async {
+        watch_signals(Arc::clone(&stop));
+        apply(run, around, &mut journal).await
+    })?
+    .map_err(|error| {
+        CommandError::from_error(exit::PARTIAL, &error)
+            .help("free disk space and apply again: claw goes on from what it finds")
+    })?;
+    if !global.json {
+        render::out(format_args!("\n{}", sentence(&summary, plan)));
+    }
+    Ok(code(&summary, plan))
+}
+
+/// First signal: begin nothing new. Second: end at once; the next apply goes on from there.
+fn watch_signals(stop: Arc<AtomicBool>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let heard = move || {
+        if count.fetch_add(1, Ordering::SeqCst) == 0 {
+            stop.store(true, Ordering::SeqCst);
+            render::err("\nstopping: what runs is finished, nothing new begins; again to end at once");
+        } else {
+            render::err("ended at once; apply again and claw goes on from what it finds");
+            std::process::exit(i32::from(exit::PARTIAL.code()));
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+            let Ok(mut stream) = signal(kind) else { continue };
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    heard();
+                }
+            });
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            heard();
+        }
+    });
+}
+
+fn sentence(summary: &Summary, plan: &Plan) -> String {
+    let mut parts = vec![format!("{} of {} steps done", summary.done, plan.steps.len())];
+    for (number, word) in [(summary.failed, "failed"), (summary.skipped, "skipped"), (plan.held.len(), "held")] {
+        if number > 0 {
+            parts.push(format!("{number} {word}"));
+        }
+    }
+    let whole = summary.failed == 0 && summary.skipped == 0 && plan.held.is_empty();
+    let sign = if whole { style::paint(style::GREEN, "✓") } else { style::paint(style::YELLOW, "!") };
+    let stopped = if summary.cancelled { "stopped: " } else { "" };
+    format!("{sign} {stopped}{}", parts.join(", "))
+}
+
+/// Returns the code of a run.
+fn code(summary: &Summary, plan: &Plan) -> Exit {
+    let changed = summary.done > 0 || summary.rolled_back > 0;
+    let whole = summary.failed == 0 && summary.skipped == 0 && plan.held.is_empty() && plan.unseen.is_empty();
+    match (whole, changed) {
+        (true, _) => exit::DONE,
+        (false, true) => exit::PARTIAL,
+        (false, false) if summary.failed > 0 || summary.cancelled => exit::FAILED,
+        (false, false) => exit::HELD,
+    }
+}
+
+fn next_steps(global: &Global) {
+    let flag = if global.sandbox { " --sandbox" } else { "" };
+    render::out(format_args!(
+        "\nNext: `claw status{flag}` shows the agents, `claw plan{flag}` is empty now, `claw drift{flag}` watches that it stays so."
+    ));
+    if global.sandbox {
+        render::out("      `claw sandbox poke kill NAME` breaks something; `claw apply --sandbox` mends it.");
+    }
+}

@@ -1,0 +1,40 @@
+//! `claw check`: is the fleet file right? Needs no network and no identity.
+
+use clap::Args;
+use serde_json::json;
+
+use super::Outcome;
+use crate::args::Global;
+use crate::exit;
+use crate::render::{self, problems, style};
+use crate::session::Session;
+use crate::setup::Setup;
+
+/// Check the fleet file: all problems at once, offline
+///
+/// Reads the fleet file, what it includes, the names of its secrets and its workspace folders. Looks at nothing else.
+#[derive(Debug, Args)]
+pub struct Check {}
+
+impl Check {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let session = Session::open(global, setup)?;
+        if global.json {
+            render::json(&json!({
+                "valid": true, "agents": session.desired.agents.len(), "resources": session.desired.resources.len(),
+                "problems": problems::to_json(&session.warnings, &session.sources),
+            }));
+            return Ok(exit::DONE);
+        }
+        super::print_warnings(global, &session);
+        let (agents, resources) = (session.desired.agents.len(), session.desired.resources.len());
+        let name = &session.fleet.meta.name;
+        render::out(format_args!(
+            "{} {name} is valid: {agents} {}, {resources} resources",
+            style::paint(style::GREEN, "✓"),
+            if agents == 1 { "agent" } else { "agents" }
+        ));
+        Ok(exit::DONE)
+    }
+}

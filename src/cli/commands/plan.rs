@@ -1,0 +1,72 @@
+//! `claw plan`: what would apply do?
+
+use clap::Args;
+use claw_core::observed::Observed;
+use claw_core::plan::Plan;
+
+use super::Outcome;
+use crate::args::Global;
+use crate::error::CommandError;
+use crate::exit;
+use crate::render;
+use crate::render::plan::Detail;
+use crate::session::Session;
+use crate::setup::Setup;
+
+/// Show what apply would do, field by field
+///
+/// Compares the fleet file with what the providers report. Changes nothing and takes no lock.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    scope: Scope,
+    /// Exit 2 when changes are pending and 3 when something is held, instead of 0.
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Show every field of new things, not only a line for each.
+    #[arg(long)]
+    full: bool,
+}
+
+/// What a plan is about.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Scope {
+    /// Keep to this agent or resource, with what it needs. Can be repeated.
+    #[arg(long = "target", value_name = "NAME")]
+    pub targets: Vec<String>,
+    /// Allow this agent's data to be lost. Can be repeated.
+    #[arg(long = "allow-destroy", value_name = "AGENT")]
+    pub allow_destroy: Vec<String>,
+}
+
+impl Scope {
+    /// Looks at the world and plans.
+    pub fn plan(&self, session: &mut Session) -> Result<(Observed, Plan), CommandError> {
+        let policy = session.policy(&self.targets, &self.allow_destroy)?;
+        let observed = super::wait(session.observe())?;
+        let plan = session.plan(&observed, &policy);
+        Ok((observed, plan))
+    }
+}
+
+impl PlanArgs {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let mut session = Session::open(global, setup)?;
+        super::announce_sandbox(global);
+        super::print_warnings(global, &session);
+        let (_, plan) = self.scope.plan(&mut session)?;
+        let detail = if self.full { Detail::Full } else { Detail::Short };
+        print(global, &session, &plan, detail);
+        Ok(if self.detailed_exitcode { super::plan_exit(&plan) } else { exit::DONE })
+    }
+}
+
+/// Prints a plan.
+pub fn print(global: &Global, session: &Session, plan: &Plan, detail: Detail) {
+    if global.json {
+        render::json(plan);
+    } else {
+        render::out(render::plan::draw(plan, &session.desired, detail));
+    }
+}

@@ -1,0 +1,159 @@
+//! `claw secret`: the values agents need, encrypted beside the fleet file.
+
+use std::io::Read;
+
+use clap::{Args, Subcommand};
+use claw_core::fleet::Fleet;
+use claw_vault::{Recipient, VALUE_BYTES_MAX, Vault};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::Outcome;
+use crate::args::Global;
+use crate::error::CommandError;
+use crate::exit;
+use crate::render::{self, style, table};
+use crate::session::fleet_and_vault;
+use crate::setup::{self, Setup};
+
+/// Store, show, list and remove secrets
+///
+/// They lie encrypted in secrets/PROFILE.toml, made for review: names and dates in clear, each value for itself.
+#[derive(Debug, Args)]
+pub struct Secret {
+    #[command(subcommand)]
+    command: SecretCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SecretCommand {
+    /// Store a value, asked for or from standard input; never from the command line
+    Set {
+        /// PROFILE/KEY, as in default/ANTHROPIC_API_KEY.
+        name: String,
+    },
+    /// Print a value
+    Get {
+        /// PROFILE/KEY.
+        name: String,
+    },
+    /// List the names, without their values
+    List {
+        /// Only this profile.
+        profile: Option<String>,
+    },
+    /// Remove a value
+    Rm {
+        /// PROFILE/KEY.
+        name: String,
+    },
+}
+
+impl Secret {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let (fleet, _, vault) = fleet_and_vault(global, setup)?;
+        match self.command {
+            SecretCommand::Set { name } => set(&fleet, &vault, &name, setup),
+            SecretCommand::Get { name } => {
+                let (profile, key) = split(&name)?;
+                let value = vault.get(profile, key)?;
+                if global.json {
+                    render::json(&json!({ "name": name, "value": value.expose_secret() }));
+                } else {
+                    render::out(value.expose_secret());
+                }
+                Ok(exit::DONE)
+            }
+            SecretCommand::List { profile } => list(global, &fleet, &vault, profile),
+            SecretCommand::Rm { name } => {
+                let (profile, key) = split(&name)?;
+                vault.rm(profile, key)?;
+                render::out(format_args!(
+                    "removed {name}; the history of the repository still has it: change it where it came from"
+                ));
+                Ok(exit::DONE)
+            }
+        }
+    }
+}
+
+fn split(name: &str) -> Result<(&str, &str), CommandError> {
+    name.split_once('/').ok_or_else(|| {
+        CommandError::usage(format!("`{name}` does not name a secret"))
+            .help("write PROFILE/KEY, as in default/ANTHROPIC_API_KEY")
+    })
+}
+
+/// Returns who may read a profile: its own recipients, else the fleet's.
+fn recipients(fleet: &Fleet, profile: &str) -> Result<Vec<Recipient>, CommandError> {
+    let own = fleet.profiles.get(profile).map(|table| &table.recipients);
+    let texts = own.unwrap_or(&fleet.meta.recipients);
+    if texts.is_empty() {
+        return Err(CommandError::new(exit::INVALID, "the fleet names nobody who may read its secrets")
+            .help("`claw identity` shows your public key; put it into [fleet] recipients = [\"age1…\"]"));
+    }
+    texts.iter().map(|text| text.parse().map_err(CommandError::from)).collect()
+}
+
+fn set(fleet: &Fleet, vault: &Vault, name: &str, setup: &Setup) -> Outcome {
+    let (profile, key) = split(name)?;
+    let recipients = recipients(fleet, profile)?;
+    let value = ask(name, setup)?;
+    let entry = vault.set(profile, key, &value, &recipients, setup.env("USER"), &setup::today())?;
+    let readers = recipients.len();
+    let noun = if readers == 1 { "recipient" } else { "recipients" };
+    render::out(format_args!(
+        "{} stored {name} (number {}) for {readers} {noun} in secrets/{profile}.toml",
+        style::paint(style::GREEN, "✓"),
+        entry.seq
+    ));
+    Ok(exit::DONE)
+}
+
+fn ask(name: &str, setup: &Setup) -> Result<SecretString, CommandError> {
+    if setup.stdin_terminal {
+        let answer = rpassword::prompt_password(format!("Value of {name} (not shown): "));
+        return answer.map(SecretString::from).map_err(|error| CommandError::failed(format!("failed to ask: {error}")));
+    }
+    let mut text = String::new();
+    let limit = VALUE_BYTES_MAX as u64 + 2;
+    let read = std::io::stdin().lock().take(limit).read_to_string(&mut text);
+    read.map_err(|error| CommandError::failed(format!("failed to read the value from standard input: {error}")))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned().into())
+}
+
+fn list(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) -> Outcome {
+    let profiles = match only {
+        Some(profile) => vec![profile],
+        None => vault.profiles()?,
+    };
+    let mut rows = Vec::new();
+    let mut facts = Vec::new();
+    for profile in &profiles {
+        let wanted = recipients(fleet, profile).unwrap_or_default();
+        for entry in vault.list(profile)? {
+            let state = if wanted.is_empty() || entry.is_for(&wanted) { "" } else { "recipients changed since" };
+            rows.push(vec![
+                format!("{profile}/{}", entry.key),
+                entry.updated.clone(),
+                entry.owner.clone().unwrap_or_default(),
+                entry.to.len().to_string(),
+                state.to_owned(),
+            ]);
+            facts.push(json!({
+                "name": format!("{profile}/{}", entry.key), "updated": entry.updated, "owner": entry.owner,
+                "max_age": entry.max_age, "seq": entry.seq, "to": entry.to, "current_recipients": state.is_empty(),
+            }));
+        }
+    }
+    if global.json {
+        render::json(&facts);
+    } else if rows.is_empty() {
+        render::out("no secrets yet; `claw secret set default/ANTHROPIC_API_KEY` stores one");
+    } else {
+        render::out(table::draw(&["NAME", "UPDATED", "OWNER", "READERS", ""], &rows));
+    }
+    Ok(exit::DONE)
+}

@@ -1,0 +1,136 @@
+//! `claw status`: the registry of agents.
+
+use clap::Args;
+use claw_core::name::{Address, Kind, ResourceId};
+use claw_core::observed::{Observed, Owner, Seen};
+use claw_core::text::clean;
+use claw_core::value::Value;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::Global;
+use crate::exit;
+use crate::render::{self, style, table};
+use crate::session::Session;
+use crate::setup::Setup;
+
+/// List the agents: what they are, where they run, how they are
+#[derive(Debug, Args)]
+pub struct Status {}
+
+/// One agent.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    id: String,
+    emoji: Option<String>,
+    purpose: Option<String>,
+    place: String,
+    host: String,
+    image: String,
+    version: Option<String>,
+    port: Option<String>,
+    health: String,
+    created: Option<String>,
+    declared: bool,
+}
+
+impl Status {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let mut session = Session::open(global, setup)?;
+        super::announce_sandbox(global);
+        let observed = super::wait(session.observe())?;
+        let rows = rows(&session, &observed);
+        if global.json {
+            render::json(
+                &serde_json::json!({ "fleet": session.fleet.meta.name, "agents": rows, "unseen": observed.incomplete }),
+            );
+            return Ok(exit::DONE);
+        }
+        let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        render::out(table::draw(&["", "NAME", "ON", "VERSION", "HEALTH", "CREATED", "PURPOSE"], &cells));
+        for (place, why) in &observed.incomplete {
+            render::out(format_args!(
+                "\n{} {place} could not be seen: {}",
+                style::paint(style::YELLOW, "!"),
+                clean(why, 400)
+            ));
+        }
+        Ok(exit::DONE)
+    }
+}
+
+fn rows(session: &Session, observed: &Observed) -> Vec<Row> {
+    let declared = session.desired.agents.iter().map(|(id, card)| {
+        let address = |kind| Address { id: ResourceId::new(kind, id.clone()), place: card.place.clone() };
+        let mut row = row(observed, &address(Kind::Container), &address(Kind::Volume));
+        row.name = card.name.clone();
+        row.emoji = card.emoji.clone();
+        row.purpose = card.purpose.clone();
+        row.declared = true;
+        if row.image.is_empty() {
+            row.image = card.image.clone();
+        }
+        if let Some(suspend) = &card.suspend {
+            row.health = format!("{} (left alone until {})", row.health, suspend.until);
+        }
+        row
+    });
+    let orphans = observed.orphans(&session.desired).filter(|(address, _)| address.id.kind == Kind::Container);
+    declared.chain(orphans.map(|(address, _)| row(observed, address, &address.sibling(Kind::Volume)))).collect()
+}
+
+fn row(observed: &Observed, container: &Address, volume: &Address) -> Row {
+    let mut row = Row {
+        name: container.id.name.clone(),
+        id: container.id.name.clone(),
+        emoji: None,
+        purpose: None,
+        place: container.place.clone(),
+        // a bare engine is its own host; machines come with their own names
+        host: container.place.clone(),
+        image: String::new(),
+        version: None,
+        port: None,
+        health: "not there".to_owned(),
+        created: None,
+        declared: false,
+    };
+    match observed.seen(container) {
+        Seen::Absent => {}
+        Seen::Unknown(_) => row.health = "unknown".to_owned(),
+        Seen::Present(actual) if actual.owner == Owner::Foreign => {
+            row.health = "something foreign is in its place".to_owned()
+        }
+        Seen::Present(actual) => {
+            let text = |key: &str| actual.fields.get(key).and_then(Value::as_text).map(|text| clean(text, 100));
+            row.health = text("status").unwrap_or_else(|| "half-made".to_owned());
+            row.image = text("image").unwrap_or_default();
+            row.port = actual.facts.get("port").cloned();
+            let tag = row.image.rsplit_once(':').map(|(_, tag)| tag.to_owned());
+            row.version = actual.facts.get("version").cloned().or(tag);
+            row.created = actual.created.clone();
+        }
+    }
+    if let Seen::Present(actual) = observed.seen(volume)
+        && actual.created.is_some()
+    {
+        row.created = actual.created.clone(); // an agent is as old as what it remembers
+    }
+    row
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let name = if row.declared { row.name.clone() } else { format!("{} (not in the fleet)", row.name) };
+    let day = row.created.as_deref().map(|date| date.chars().take(10).collect()).unwrap_or_default();
+    vec![
+        row.emoji.clone().unwrap_or_default(),
+        name,
+        row.place.clone(),
+        row.version.clone().unwrap_or_default(),
+        row.health.clone(),
+        day,
+        row.purpose.clone().unwrap_or_default(),
+    ]
+}

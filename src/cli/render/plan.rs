@@ -1,0 +1,228 @@
+//! Draws a plan like a diff: agent by agent, what is done, what is held, and the sum.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use claw_core::desired::Desired;
+use claw_core::name::{Address, Kind};
+use claw_core::plan::{Action, Effect, Held, Plan, Reason, Step};
+use claw_core::text::clean;
+use claw_core::value::{Fields, Value};
+
+use super::style::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+
+/// How much of a plan is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// New things on one line.
+    Short,
+    /// Every field.
+    Full,
+}
+
+/// The longest value drawn, in letters.
+const VALUE_LETTERS_MAX: usize = 120;
+
+/// Returns the plan as text.
+pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
+    let mut text = String::new();
+    for (place, why) in &plan.unseen {
+        let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 400));
+    }
+    for suspended in &plan.suspended {
+        let reason = suspended.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{} {} is left alone until {}{reason}",
+            paint(YELLOW, "‖"),
+            suspended.agent,
+            suspended.until
+        );
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    draw_agents(&mut text, plan, desired, detail);
+    let _ = write!(text, "{}", sum(plan));
+    text
+}
+
+fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail) {
+    let mut agents: BTreeMap<(&str, &str), (Vec<&Step>, Vec<&Held>)> = BTreeMap::new();
+    for step in &plan.steps {
+        agents.entry((&step.address.id.name, &step.address.place)).or_default().0.push(step);
+    }
+    for held in &plan.held {
+        agents.entry((&held.address.id.name, &held.address.place)).or_default().1.push(held);
+    }
+    for ((id, place), (steps, held)) in agents {
+        let card = desired.agents.get(id);
+        let name = card.map_or(id, |card| card.name.as_str());
+        let emoji = card.and_then(|card| card.emoji.as_deref()).map(|emoji| format!("{emoji} ")).unwrap_or_default();
+        let known = if card.is_some() { "" } else { ", not in the fleet any more" };
+        let _ = writeln!(text, "{emoji}{} on {place}{known}", paint(BOLD, name));
+        for step in steps {
+            draw_step(text, step, detail);
+        }
+        draw_held(text, &held);
+        text.push('\n');
+    }
+}
+
+fn draw_step(text: &mut String, step: &Step, detail: Detail) {
+    let id = &step.address.id;
+    let (sign, style) = match step.action {
+        Action::Create { .. } => ("+", GREEN),
+        Action::Update { .. } => ("~", YELLOW),
+        Action::Replace { .. } => ("±", YELLOW),
+        Action::Delete { .. } => ("-", RED),
+    };
+    let note = match &step.action {
+        Action::Create { after } if detail == Detail::Short => digest(id.kind, after),
+        Action::Create { .. } => String::new(),
+        Action::Delete { .. } if id.kind.holds_data() => "its data is lost".to_owned(),
+        Action::Delete { .. } => String::new(),
+        Action::Update { .. } | Action::Replace { .. } => effect(step).to_owned(),
+    };
+    let note = if note.is_empty() { String::new() } else { format!("  {}", paint(DIM, note)) };
+    let _ = writeln!(text, "  {} {id}{note}", paint(style, sign));
+    if let (Action::Create { after }, Detail::Full) = (&step.action, detail) {
+        for (path, value) in leaves(after) {
+            let _ = writeln!(text, "      {path}: {}", paint(GREEN, show(&value)));
+        }
+    }
+    for change in step.action.changes() {
+        let before = change.before.as_ref().map_or_else(|| "(not set)".to_owned(), show);
+        let after = change.after.as_ref().map_or_else(|| "(not set)".to_owned(), show);
+        let line = match (&change.before, &change.after) {
+            (Some(Value::Secret(_)), Some(Value::Secret(_))) => paint(YELLOW, "changed"),
+            _ => format!("{} → {}", paint(RED, before), paint(GREEN, after)),
+        };
+        let _ = writeln!(text, "      {}: {line}", clean(&change.path, 200));
+    }
+}
+
+fn effect(step: &Step) -> &'static str {
+    match (step.effect, step.address.id.kind) {
+        (Effect::None, Kind::Config | Kind::Secrets) => "in place, before the container starts",
+        (Effect::None, _) => "in place",
+        (Effect::Hot, Kind::Secrets) => "in place: the gateway reads it again, no restart",
+        (Effect::Hot, _) => "hot: the gateway takes it over, no restart",
+        (Effect::Restart, _) => "restart: some seconds without answers",
+        (Effect::Replace, _) => "replaced: up to a minute without answers, its state is kept",
+    }
+}
+
+/// One line about something new.
+fn digest(kind: Kind, after: &Fields) -> String {
+    let text = |key: &str| after.get(key).and_then(Value::as_text).unwrap_or_default().to_owned();
+    match kind {
+        Kind::Container => format!("{}, {} memory, {} cores", text("image"), text("memory"), text("cpus")),
+        Kind::Secrets | Kind::Workspace | Kind::Volume => after.keys().cloned().collect::<Vec<_>>().join(", "),
+        Kind::Config => format!("openclaw.json, {} settings", leaves(after).len()),
+        Kind::Network | Kind::Anchor => String::new(),
+    }
+}
+
+/// Returns the innermost fields with their paths.
+pub fn leaves(fields: &Fields) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    collect("", fields, &mut found);
+    found
+}
+
+fn collect(path: &str, fields: &Fields, found: &mut Vec<(String, Value)>) {
+    for (key, value) in fields {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Map(map) if !map.is_empty() => collect(&path, map, found),
+            value => found.push((path, value.clone())),
+        }
+    }
+}
+
+/// Returns a value as plans show it; a secret as its name.
+pub fn show(value: &Value) -> String {
+    match value {
+        Value::Secret(secret) => {
+            secret.source.as_ref().map_or_else(|| "(secret)".to_owned(), |source| format!("secret {source}"))
+        }
+        Value::Text(text) => format!("\"{}\"", clean(text, VALUE_LETTERS_MAX)),
+        other => clean(&other.to_json().to_string(), VALUE_LETTERS_MAX),
+    }
+}
+
+fn draw_held(text: &mut String, held: &[&Held]) {
+    let mut by_reason: BTreeMap<&Reason, Vec<&Held>> = BTreeMap::new();
+    for one in held.iter().filter(|one| !matches!(one.reason, Reason::Waits { .. })) {
+        by_reason.entry(&one.reason).or_default().push(one);
+    }
+    for (reason, those) in by_reason {
+        let what: Vec<String> = those.iter().map(|one| one.address.id.kind.to_string()).collect();
+        let (why, help) = explain(reason, those[0].would, &those[0].address);
+        let _ = writeln!(text, "  {} {} {}: {why}", paint(YELLOW.bold(), "!"), those[0].would, what.join(", "));
+        let _ = writeln!(text, "      {}", paint(DIM, help));
+    }
+    let waiting: Vec<String> = held
+        .iter()
+        .filter(|one| matches!(one.reason, Reason::Waits { .. }))
+        .map(|one| one.address.id.kind.to_string())
+        .collect();
+    if !waiting.is_empty() {
+        let _ = writeln!(text, "  {} waiting for that: {}", paint(YELLOW, "!"), waiting.join(", "));
+    }
+}
+
+/// Returns why a change is held, and what to do.
+pub fn explain(reason: &Reason, would: &str, address: &Address) -> (String, String) {
+    match reason {
+        Reason::Unknown { why } => {
+            ("held, it could not be seen".to_owned(), format!("not seen is not absent: {}", clean(why, 300)))
+        }
+        Reason::Foreign => (
+            format!("held, something without this fleet's mark stands in the place of {address}"),
+            "claw never touches it: rename or remove it, or give the agent another `id`".to_owned(),
+        ),
+        Reason::Data { name } => (
+            "held, its data would be lost".to_owned(),
+            format!("put [agents.{name}] back to keep it, or run with --allow-destroy {name} to lose it"),
+        ),
+        Reason::Moved { name, from } => (
+            format!("held, its data is on {from}"),
+            format!("set `on` back to \"{from}\", or run with --allow-destroy {name} to start without the data"),
+        ),
+        Reason::DeleteMax { wanted, allowed } => (
+            format!("held, {wanted} would go and policy.delete_max allows {allowed}"),
+            "remove fewer at once, raise policy.delete_max, or name them: claw destroy AGENT…".to_owned(),
+        ),
+        Reason::Suspended { until } => {
+            (format!("held, left alone until {until}"), format!("remove `suspend` to {would} it now"))
+        }
+        Reason::Secret { why, help } => (format!("held, {}", clean(why, 300)), clean(help, 300)),
+        Reason::Waits { on } => (format!("held, waits for {on}"), String::new()),
+    }
+}
+
+/// Returns the sum of a plan in one line.
+pub fn sum(plan: &Plan) -> String {
+    let count = |word: &str| plan.steps.iter().filter(|step| step.action.word() == word).count();
+    let mut parts = Vec::new();
+    for (word, text) in
+        [("create", "to create"), ("update", "to change"), ("replace", "to replace"), ("delete", "to delete")]
+    {
+        let number = count(word);
+        if number > 0 {
+            parts.push(format!("{number} {text}"));
+        }
+    }
+    if !plan.held.is_empty() {
+        parts.push(format!("{} held", plan.held.len()));
+    }
+    if parts.is_empty() && plan.unseen.is_empty() {
+        return format!("Nothing to do: {} resources are as the fleet says.", plan.unchanged.len());
+    }
+    if parts.is_empty() {
+        parts.push("nothing to do where claw can see".to_owned());
+    }
+    format!("Plan: {}; {} unchanged.", parts.join(", "), plan.unchanged.len())
+}

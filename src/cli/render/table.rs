@@ -1,0 +1,30 @@
+//! Plain tables: columns as wide as their content, two spaces between.
+
+use super::style::{DIM, paint};
+
+/// Returns the rows under their heads, or nothing when there are none.
+pub fn draw(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |text: &str| text.chars().map(|letter| if is_wide(letter) { 2 } else { 1 }).sum::<usize>();
+    let mut widths: Vec<usize> = heads.iter().map(|head| head.len()).collect();
+    for row in rows {
+        for (slot, cell) in widths.iter_mut().zip(row) {
+            *slot = (*slot).max(width(cell));
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.zip(&widths).map(|(cell, wide)| format!("{cell}{}", " ".repeat(wide - width(cell))));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut text = paint(DIM, line(&mut heads.iter().copied()));
+    for row in rows {
+        text.push('\n');
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+/// Emoji and East Asian letters take two columns.
+fn is_wide(letter: char) -> bool {
+    matches!(u32::from(letter), 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60 | 0x1f300..=0x1faff | 0x20000..=0x3fffd)
+}

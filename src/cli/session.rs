@@ -1,0 +1,182 @@
+//! From the command line to a compiled fleet, and on to what is observed: the path every command walks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use claw_core::compile::{Surroundings, compile, percent};
+use claw_core::desired::Desired;
+use claw_core::fleet::{self, Fleet, SourceFile};
+use claw_core::name::Address;
+use claw_core::observed::Observed;
+use claw_core::plan::{Inputs, Plan, Policy, plan};
+use claw_core::problem::{Location, Problem};
+use claw_core::provider::Rulebook;
+use claw_core::secret::SecretError;
+use claw_engine::{load, observe};
+use claw_sim::World;
+use claw_vault::{Identities, Vault};
+
+use crate::args::Global;
+use crate::error::CommandError;
+use crate::exit;
+use crate::setup::{self, Setup};
+use crate::wiring;
+
+/// The identity an example carries; claw accepts it in the sandbox only.
+pub const SANDBOX_IDENTITY: &str = "sandbox-identity.txt";
+
+/// A compiled fleet and what belongs to it.
+pub struct Session {
+    /// The fleet as written.
+    pub fleet: Fleet,
+    /// Its files.
+    pub sources: Vec<SourceFile>,
+    /// What it asks for.
+    pub desired: Desired,
+    /// What is odd about it and stops nothing.
+    pub warnings: Vec<Problem>,
+    /// Its secrets.
+    pub vault: Vault,
+    /// What its providers know.
+    pub rules: Rulebook,
+    /// Who serves its places.
+    pub providers: observe::Providers,
+    /// Secrets that could not be had.
+    pub unresolved: BTreeMap<Address, SecretError>,
+}
+
+impl Session {
+    /// Loads and compiles the fleet, or returns everything that is wrong with it.
+    pub fn open(global: &Global, setup: &Setup) -> Result<Self, CommandError> {
+        let (fleet, sources, vault) = fleet_and_vault(global, setup)?;
+        let mut problems = wiring::check_endpoints(&fleet);
+        let profiles = profile_keys(&vault, &mut problems);
+        let folders = fleet
+            .agents
+            .iter()
+            .filter_map(|(key, agent)| Some((agent.workspace.as_deref()?, fleet.agent_field(key, "workspace"))));
+        let (workspaces, found) = load::workspaces(&setup.root, folders);
+        problems.extend(found);
+        problems.extend(check_recipients(&fleet));
+        let rules = wiring::rulebook(&fleet);
+        let (desired, warnings) = match compile(&fleet, &Surroundings { profiles, workspaces }, &rules) {
+            Ok(compiled) if problems.is_empty() => compiled,
+            Ok(_) => return Err(CommandError::invalid(problems, sources)),
+            Err(more) => return Err(CommandError::invalid(problems.into_iter().chain(more).collect(), sources)),
+        };
+        let providers =
+            if global.sandbox { wiring::simulated(&fleet, &world(setup)?) } else { wiring::providers(&fleet, setup) };
+        Ok(Self { fleet, sources, desired, warnings, vault, rules, providers, unresolved: BTreeMap::new() })
+    }
+
+    /// Looks at the world, with the fleet's secrets resolved for comparing.
+    pub async fn observe(&mut self) -> Observed {
+        self.unresolved = self.desired.resolve(&self.vault);
+        observe::observe(&self.providers, &self.desired, &self.vault).await
+    }
+
+    /// Plans against what was observed.
+    pub fn plan(&self, observed: &Observed, policy: &Policy) -> Plan {
+        let Self { desired, unresolved, rules, .. } = self;
+        plan(Inputs { desired, unresolved, observed, rules, policy })
+    }
+
+    /// Returns the limits of the fleet and the command line.
+    pub fn policy(&self, targets: &[String], allow_destroy: &[String]) -> Result<Policy, CommandError> {
+        let limit = self.fleet.policy.delete_max.as_deref().and_then(percent);
+        let policy = Policy {
+            delete_max_percent: limit.unwrap_or(Policy::default().delete_max_percent),
+            allow_destroy: allow_destroy.iter().map(|name| self.agent_id(name)).collect(),
+            today: setup::today(),
+            targets: targets.iter().map(|name| self.target(name)).collect::<Result<BTreeSet<_>, _>>()?,
+            ..Policy::default()
+        };
+        Ok(policy)
+    }
+
+    /// Returns the id of an agent named by its table's key or its id.
+    pub fn agent_id(&self, name: &str) -> String {
+        let table = self.fleet.agents.get(name);
+        table.and_then(|table| table.id.clone()).unwrap_or_else(|| name.to_owned())
+    }
+
+    fn target(&self, name: &str) -> Result<String, CommandError> {
+        let id = self.agent_id(name);
+        let known = self.desired.agents.contains_key(&id)
+            || self.desired.resources.keys().any(|address| address.id.to_string() == id);
+        // an orphan's name is not declared, and may be meant
+        if known || id.parse::<claw_core::name::ResourceId>().is_ok() || claw_core::compile::is_id(&id) {
+            return Ok(id);
+        }
+        Err(CommandError::usage(format!("`{name}` is neither an agent nor a resource"))
+            .help("name an agent (pete) or a resource (container/pete)"))
+    }
+}
+
+/// Returns the fleet as written, its files and its secrets, without asking whether the fleet makes sense: a missing secret must not
+/// keep anybody from storing it.
+pub fn fleet_and_vault(global: &Global, setup: &Setup) -> Result<(Fleet, Vec<SourceFile>, Vault), CommandError> {
+    let (sources, problems) = load::fleet_files(&setup.fleet_file);
+    let fleet = match fleet::load(&sources) {
+        Ok(fleet) if problems.is_empty() => fleet,
+        Ok(_) => return Err(CommandError::invalid(problems, sources)),
+        Err(more) => return Err(CommandError::invalid(problems.into_iter().chain(more).collect(), sources)),
+    };
+    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities(global, setup)?)?;
+    Ok((fleet, sources, vault))
+}
+
+/// Returns the simulated world of this folder.
+pub fn world(setup: &Setup) -> Result<World, CommandError> {
+    World::open(&setup.state_folder(true)).map_err(|error| CommandError::from_error(exit::FAILED, &error))
+}
+
+/// Returns the identities at hand: in the sandbox, the one an example carries comes first.
+pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, CommandError> {
+    let carried = setup.root.join(SANDBOX_IDENTITY);
+    if global.sandbox
+        && let Ok(text) = std::fs::read_to_string(&carried)
+    {
+        return Ok(Some(Identities::parse(&text, SANDBOX_IDENTITY)?));
+    }
+    Ok(claw_vault::find(setup.env("CLAW_IDENTITY"), setup.home())?)
+}
+
+fn profile_keys(vault: &Vault, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<String>> {
+    let mut profiles = BTreeMap::new();
+    let mut note = |name: &str, error: &claw_vault::VaultError| {
+        let file = format!("secrets/{name}.toml");
+        let at = Location { file, start: 0, end: 0 };
+        problems.push(Problem::error("profile", crate::error::chain(error)).at(at).help(error.help()));
+    };
+    match vault.profiles() {
+        Err(error) => note("", &error),
+        Ok(names) => {
+            for name in names {
+                match vault.key_names(&name) {
+                    Ok(keys) => {
+                        profiles.insert(name, keys);
+                    }
+                    Err(error) => note(&name, &error),
+                }
+            }
+        }
+    }
+    profiles
+}
+
+/// Returns a problem for each recipient in the fleet that is none.
+fn check_recipients(fleet: &Fleet) -> Vec<Problem> {
+    let own =
+        fleet.profiles.iter().map(|(name, table)| (vec!["secrets", name.as_str(), "recipients"], &table.recipients));
+    let all = std::iter::once((vec!["fleet", "recipients"], &fleet.meta.recipients)).chain(own);
+    let mut problems = Vec::new();
+    for (path, recipients) in all {
+        for (index, text) in recipients.iter().enumerate() {
+            if let Err(error) = text.parse::<claw_vault::Recipient>() {
+                let problem = Problem::error("recipient", crate::error::chain(&error));
+                problems.push(problem.at(fleet.tree.item(&path, index)).help(error.help()));
+            }
+        }
+    }
+    problems
+}
