@@ -1,0 +1,12 @@
+//! The one integration binary: each file proves one thing about claw.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
+#![allow(missing_docs, reason = "tests are documented by their names")]
+
+mod support;
+
+mod chaos;
+mod docker;
+mod openclaw;
+mod properties;
+mod tidy;
+mod transcripts;
