@@ -1,1 +1,287 @@
-//! To come.
+//! What a person sees: commands of the real binary in the sandbox, with everything they print.
+//! `INSTA_UPDATE=always cargo test transcripts` writes the transcripts anew; read them as prose before committing.
+
+use std::fmt::Write;
+
+use crate::support::Fleet;
+
+/// Runs commands and returns them with what they printed.
+fn transcript(fleet: &Fleet, lines: &[&str]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let (line, input) = line.split_once(" <<< ").map_or((*line, None), |(line, input)| (line, Some(input)));
+        if let Some((from, to)) = line.strip_prefix("edit: ").and_then(|edit| edit.split_once(" => ")) {
+            fleet.edit(from, to);
+            let _ = writeln!(text, "(fleet.toml: {from} → {to})\n");
+            continue;
+        }
+        let args: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let ran = input.map_or_else(|| fleet.claw(&args), |input| fleet.claw_with_input(&args, input));
+        let _ = write!(text, "$ {line}\n{}{}", ran.stdout, ran.stderr);
+        let _ = writeln!(text, "{}", if ran.code == 0 { String::new() } else { format!("[exit {}]\n", ran.code) });
+    }
+    let place = fleet.path().canonicalize().unwrap().display().to_string();
+    let text = text.replace(&place, "[folder]").replace(&fleet.home().display().to_string(), "[home]");
+    hide(&text)
+}
+
+/// Hides what differs from run to run: dates, public keys, random ids.
+fn hide(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n', '"', ',', ')']);
+    let hidden = words.map(|word| {
+        let bare = word.trim_end_matches([' ', '\n', '"', ',', ')', ';']);
+        let rest = &word[bare.len()..];
+        let digits = bare.bytes().filter(u8::is_ascii_digit).count();
+        if bare.len() == 10 && digits == 8 && bare.as_bytes()[4] == b'-' && !bare.starts_with("2030") {
+            format!("[date]    {rest}")
+        } else if bare.starts_with("age1") && bare.len() > 50 {
+            format!("[public key]{rest}")
+        } else {
+            word.to_owned()
+        }
+    });
+    hidden.collect()
+}
+
+#[test]
+fn the_quickstart_comes_up_breaks_and_is_mended() {
+    let fleet = Fleet::example("quickstart");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw check",
+            "claw apply --sandbox --yes",
+            "claw plan --sandbox --detailed-exitcode",
+            "claw status --sandbox",
+            "claw sandbox poke kill ada",
+            "claw sandbox poke set config/bob agents.defaults.model.primary openai/gpt-5",
+            "claw drift --sandbox",
+            "claw status --sandbox",
+            "claw apply --sandbox --yes",
+            "claw drift --sandbox",
+        ]
+    ));
+}
+
+#[test]
+fn changes_say_what_they_do_to_the_running_agent() {
+    let fleet = Fleet::example("quickstart");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "edit: model   = \"anthropic/claude-sonnet-5\" => model   = \"anthropic/claude-haiku-5\"",
+            "claw secret --sandbox set default/ANTHROPIC_API_KEY <<< another",
+            "edit: memory = \"3GiB\" => memory = \"4GiB\"",
+            "claw plan --sandbox --detailed-exitcode",
+            "claw plan --sandbox --target bob",
+            "claw apply --sandbox --yes",
+        ]
+    ));
+}
+
+#[test]
+fn what_would_lose_data_or_touch_the_unknown_is_held() {
+    let fleet = Fleet::example("quickstart");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "edit: [agents.bob] => [agents.rob]",
+            "claw plan --sandbox --detailed-exitcode",
+            "edit: [agents.rob] => [agents.rob]\nid = \"bob\"",
+            "claw plan --sandbox --detailed-exitcode",
+            "claw sandbox poke down docker",
+            "claw plan --sandbox --detailed-exitcode",
+            "claw apply --sandbox --yes",
+            "claw status --sandbox",
+            "claw sandbox poke up docker",
+            "claw sandbox poke foreign container/cleo",
+            "claw drift --sandbox",
+            "edit: [agents.cleo] => [agents.cleo]\nsuspend = { until = 2030-01-01, reason = \"holiday\" }",
+            "claw plan --sandbox --detailed-exitcode",
+            "claw destroy --sandbox --yes ada",
+            "claw destroy --sandbox --yes ada --allow-destroy ada",
+        ]
+    ));
+}
+
+#[test]
+fn failures_stop_what_needs_them_and_nothing_else() {
+    let fleet = Fleet::example("quickstart");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "edit: [agents.bob] => [agents.bob]\nversion = \"2026.9.7-missing\"",
+            "claw apply --sandbox --yes",
+            "claw apply --sandbox",
+            "edit: 2026.9.7-missing => 2026.9.6",
+            "claw apply --sandbox --yes",
+            "edit: [agents.bob] => [agents.bob]\nimage = \"registry.example/openclaw:broken\"",
+            "claw apply --sandbox --yes",
+            "claw plan --sandbox",
+        ]
+    ));
+}
+
+#[test]
+fn every_problem_is_shown_with_its_place_and_what_to_do() {
+    let fleet = Fleet::empty();
+    fleet.write(
+        "fleet.toml",
+        r#"[fleet]
+name = "x"
+id = "NO"
+[providers.docker]
+[agents.pete]
+on = "doker"
+verison = "2026.9.6"
+model = 5
+secrets = ["defualt"]
+[agents.ada]
+on = "docker"
+version = "latest"
+model = "gpt"
+env = { TOKEN = "secret:a/b" }
+suspend = { until = "tomorrow" }
+resources = { memory = "2GB" }
+workspace = "nowhere"
+[agents.ada.settings]
+gateway.port = 5
+[agents.Bob]
+id = "ada"
+"#,
+    );
+    insta::assert_snapshot!(transcript(&fleet, &["claw check", "claw check --json"]));
+}
+
+#[test]
+fn unreadable_fleets_are_errors_and_never_an_empty_fleet() {
+    let fleet = Fleet::empty();
+    let mut text = transcript(&fleet, &["claw plan", "claw frobnicate", "claw plan -C nowhere"]);
+    fleet.write("fleet.toml", "");
+    text += &transcript(&fleet, &["claw apply --yes"]);
+    fleet.write("fleet.toml", "[fleet\nname = ");
+    text += &transcript(&fleet, &["claw plan --json"]);
+    std::fs::write(fleet.path().join("fleet.toml"), [0xff, 0xfe]).unwrap();
+    text += &transcript(&fleet, &["claw plan"]);
+    fleet.write("fleet.toml", &"#".repeat(5 << 20));
+    text += &transcript(&fleet, &["claw plan"]);
+    fleet.write("fleet.toml", "[fleet]\nname = 'a'\nid = 'abcd'\ninclude = ['../*.toml', '*.toml']\n");
+    text += &transcript(&fleet, &["claw plan"]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_fleet_begins_with_init_and_its_secrets_stay_secret() {
+    let fleet = Fleet::empty();
+    let mut text = transcript(&fleet, &["claw init --name mine"]);
+    let id = fleet.read("fleet.toml").lines().find_map(|line| line.strip_prefix("id = \"")).unwrap()[..6].to_owned();
+    text += &transcript(
+        &fleet,
+        &[
+            "claw init",
+            "claw check",
+            "claw secret list",
+            "claw secret set default/ANTHROPIC_API_KEY <<< sk-hush",
+            "claw secret set default/EMPTY <<< \n",
+            "claw secret set nonsense <<< x",
+            "claw secret list",
+            "claw secret get default/ANTHROPIC_API_KEY",
+            "claw secret get default/ANTHROPIC_KEY",
+            "claw secret get claw/fleet_key",
+            "claw secret rm default/ANTHROPIC_API_KEY",
+            "claw secret list",
+            "claw identity new",
+        ],
+    );
+    insta::assert_snapshot!(text.replace(&id, "[id]"));
+}
+
+#[test]
+fn a_copied_example_becomes_ones_own() {
+    let fleet = Fleet::example("quickstart");
+    let before = fleet.read("fleet.toml");
+    let text = transcript(&fleet, &["claw plan", "claw init --own", "claw check", "claw init --own"]);
+    let after = fleet.read("fleet.toml");
+    assert_ne!(before, after);
+    assert!(!fleet.path().join("sandbox-identity.txt").exists());
+    assert!(after.contains("# Three agents on one engine."), "comments survive:\n{after}");
+    let id = after.lines().find_map(|line| line.strip_prefix("id = \"")).unwrap()[..6].to_owned();
+    insta::assert_snapshot!(text.replace(&id, "[id]"));
+}
+
+#[test]
+fn graphs_and_details_are_drawn() {
+    let fleet = Fleet::example("quickstart");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["sandbox", "poke", "kill", "bob"]).ok();
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw graph",
+            "claw graph --format mermaid",
+            "claw show --sandbox container/bob",
+            "claw show --sandbox nobody"
+        ]
+    ));
+}
+
+#[test]
+fn facts_are_json_where_they_are_asked_for() {
+    let fleet = Fleet::example("quickstart");
+    assert_eq!(fleet.claw(&["check", "--json"]).ok().json()["agents"], 3);
+    let plan = fleet.claw(&["plan", "--sandbox", "--json"]).ok().json();
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 19);
+    let events = fleet.claw(&["apply", "--sandbox", "--yes", "--json"]).ok().stdout;
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds.first().map(String::as_str), Some("run_started"));
+    assert_eq!(kinds.last().map(String::as_str), Some("run_finished"));
+    assert_eq!(kinds.iter().filter(|kind| *kind == "step_done").count(), 19);
+    let status = fleet.claw(&["status", "--sandbox", "--json"]).ok().json();
+    assert_eq!(status["agents"][0]["health"], "healthy");
+    fleet.claw(&["sandbox", "poke", "remove", "container/ada"]).ok();
+    let drift = fleet.claw(&["drift", "--sandbox", "--json"]).exits(2).json();
+    assert_eq!(drift["drift"][0]["category"], "missing");
+    let shown = fleet.claw(&["show", "--sandbox", "ada", "--json"]).ok().json();
+    assert_eq!(shown.as_array().unwrap().len(), 7);
+    assert!(fleet.claw(&["graph", "--json"]).ok().json()["edges"].as_array().unwrap().len() > 20);
+    assert!(fleet.claw(&["check", "-f", "nothing.toml", "--json"]).exits(65).json()["problems"][0]["help"].is_string());
+}
+
+#[test]
+fn a_second_apply_waits_for_nobody_and_says_who_holds_the_lock() {
+    let fleet = Fleet::example("quickstart");
+    std::fs::create_dir_all(fleet.path().join(".claw/sandbox")).unwrap();
+    let path = fleet.path().join(".claw/sandbox/lock");
+    std::fs::write(&path, "pid 1 of somebody, since yesterday").unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    file.lock().unwrap();
+    fleet.claw(&["apply", "--sandbox", "--yes"]).exits(5).says("pid 1 of somebody, since yesterday");
+    fleet.claw(&["plan", "--sandbox"]).ok();
+    fleet.claw(&["drift", "--sandbox"]).exits(2);
+    drop(file);
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    use std::process::Stdio;
+    let fleet = Fleet::example("quickstart");
+    let mut child =
+        fleet.command(&["plan", "--sandbox", "--full"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+}
+
+#[test]
+fn completions_are_made_for_every_shell() {
+    let fleet = Fleet::empty();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(fleet.claw(&["completions", shell]).ok().stdout.contains("claw"), "{shell}");
+    }
+}

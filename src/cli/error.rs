@@ -37,7 +37,8 @@ impl CommandError {
     }
 
     /// Returns a failure because files are invalid.
-    pub fn invalid(problems: Vec<Problem>, sources: Vec<SourceFile>) -> Self {
+    pub fn invalid(mut problems: Vec<Problem>, sources: Vec<SourceFile>) -> Self {
+        problems.sort_by(|a, b| a.at.cmp(&b.at));
         Self { problems, sources, ..Self::new(exit::INVALID, "") }
     }
 

@@ -47,8 +47,9 @@ pub struct Session {
 impl Session {
     /// Loads and compiles the fleet, or returns everything that is wrong with it.
     pub fn open(global: &Global, setup: &Setup) -> Result<Self, CommandError> {
-        let (fleet, sources, vault) = fleet_and_vault(global, setup)?;
-        let mut problems = wiring::check_endpoints(&fleet);
+        let (fleet, sources, vault, mut problems) = read(global, setup)?;
+        let misshapen = !problems.is_empty();
+        problems.extend(wiring::check_endpoints(&fleet));
         let profiles = profile_keys(&vault, &mut problems);
         let folders = fleet
             .agents
@@ -61,7 +62,11 @@ impl Session {
         let (desired, warnings) = match compile(&fleet, &Surroundings { profiles, workspaces }, &rules) {
             Ok(compiled) if problems.is_empty() => compiled,
             Ok(_) => return Err(CommandError::invalid(problems, sources)),
-            Err(more) => return Err(CommandError::invalid(problems.into_iter().chain(more).collect(), sources)),
+            Err(more) => {
+                // what was left out for its shape is not missing
+                problems.extend(more.into_iter().filter(|problem| !misshapen || problem.code != "missing-key"));
+                return Err(CommandError::invalid(problems, sources));
+            }
         };
         let providers =
             if global.sandbox { wiring::simulated(&fleet, &world(setup)?) } else { wiring::providers(&fleet, setup) };
@@ -112,17 +117,23 @@ impl Session {
     }
 }
 
-/// Returns the fleet as written, its files and its secrets, without asking whether the fleet makes sense: a missing secret must not
-/// keep anybody from storing it.
-pub fn fleet_and_vault(global: &Global, setup: &Setup) -> Result<(Fleet, Vec<SourceFile>, Vault), CommandError> {
-    let (sources, problems) = load::fleet_files(&setup.fleet_file);
-    let fleet = match fleet::load(&sources) {
-        Ok(fleet) if problems.is_empty() => fleet,
-        Ok(_) => return Err(CommandError::invalid(problems, sources)),
-        Err(more) => return Err(CommandError::invalid(problems.into_iter().chain(more).collect(), sources)),
-    };
+/// A fleet as far as its files make sense, the files, its secrets, and what is wrong with the files.
+type Read = (Fleet, Vec<SourceFile>, Vault, Vec<Problem>);
+
+fn read(global: &Global, setup: &Setup) -> Result<Read, CommandError> {
+    let (sources, mut problems) = load::fleet_files(&setup.fleet_file);
+    let (fleet, more) = fleet::load(&sources);
+    problems.extend(more);
+    let Some(fleet) = fleet else { return Err(CommandError::invalid(problems, sources)) };
     let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities(global, setup)?)?;
-    Ok((fleet, sources, vault))
+    Ok((fleet, sources, vault, problems))
+}
+
+/// Returns the fleet as written and its secrets, without asking whether the fleet makes sense: a missing secret must not
+/// keep anybody from storing it.
+pub fn fleet_and_vault(global: &Global, setup: &Setup) -> Result<(Fleet, Vault), CommandError> {
+    let (fleet, sources, vault, problems) = read(global, setup)?;
+    if problems.is_empty() { Ok((fleet, vault)) } else { Err(CommandError::invalid(problems, sources)) }
 }
 
 /// Returns the simulated world of this folder.

@@ -50,14 +50,19 @@ impl Setup {
         self.env("HOME").map(Path::new)
     }
 
+    /// Returns a path beside the fleet file, written as a person would.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        if self.root == Path::new(".") { PathBuf::from(name) } else { self.root.join(name) }
+    }
+
     /// Returns the folder of secret profiles.
     pub fn secrets_folder(&self) -> PathBuf {
-        self.root.join("secrets")
+        self.beside("secrets")
     }
 
     /// Returns claw's own folder beside the fleet file, for the real world or the sandbox.
     pub fn state_folder(&self, sandbox: bool) -> PathBuf {
-        let own = self.root.join(".claw");
+        let own = self.beside(".claw");
         if sandbox { own.join("sandbox") } else { own }
     }
 }

@@ -48,7 +48,7 @@ impl Drift {
         for (place, why) in &plan.unseen {
             render::out(format_args!("{} {place} could not be seen: {why}", style::paint(style::YELLOW, "unknown")));
         }
-        for one in &findings {
+        for one in findings.iter().filter(|one| !(one.category == "unknown" && plan.unseen.contains_key(&one.place))) {
             let style = if one.category == "unknown" { style::YELLOW } else { style::RED };
             render::out(format_args!(
                 "{:9} {} on {}  {}",

@@ -88,7 +88,7 @@ fn lacks_key(setup: &Setup) -> bool {
 
 /// Makes the key of a fleet whose file was written by hand.
 fn complete(global: &Global, setup: &Setup) -> Outcome {
-    let (fleet, _, vault) = session::fleet_and_vault(global, setup)?;
+    let (fleet, vault) = session::fleet_and_vault(global, setup)?;
     if fleet.meta.recipients.is_empty() {
         return Err(CommandError::new(exit::INVALID, "the fleet names nobody who may read its secrets")
             .help("`claw identity` shows your public key; put it into [fleet] recipients = [\"age1…\"]"));

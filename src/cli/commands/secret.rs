@@ -52,7 +52,7 @@ enum SecretCommand {
 impl Secret {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let (fleet, _, vault) = fleet_and_vault(global, setup)?;
+        let (fleet, vault) = fleet_and_vault(global, setup)?;
         match self.command {
             SecretCommand::Set { name } => set(&fleet, &vault, &name, setup),
             SecretCommand::Get { name } => {

@@ -1,6 +1,6 @@
 //! Draws a plan like a diff: agent by agent, what is done, what is held, and the sum.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use claw_core::desired::Desired;
@@ -28,6 +28,10 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     let mut text = String::new();
     for (place, why) in &plan.unseen {
         let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 400));
+        let hidden = held_unseen(plan, place);
+        if !hidden.is_empty() {
+            let _ = writeln!(text, "  not seen is not absent, so all of it is held: {}", hidden.join(", "));
+        }
     }
     for suspended in &plan.suspended {
         let reason = suspended.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -47,12 +51,23 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     text
 }
 
+/// Returns the agents of which nothing is done because their place could not be seen.
+fn held_unseen<'a>(plan: &'a Plan, place: &str) -> Vec<&'a str> {
+    let held = plan.held.iter().filter(|held| held.address.place == place && is_unseen(plan, held));
+    held.map(|held| held.address.id.name.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whether a change is held for the one reason its whole place is.
+fn is_unseen(plan: &Plan, held: &Held) -> bool {
+    matches!(held.reason, Reason::Unknown { .. }) && plan.unseen.contains_key(&held.address.place)
+}
+
 fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail) {
     let mut agents: BTreeMap<(&str, &str), (Vec<&Step>, Vec<&Held>)> = BTreeMap::new();
     for step in &plan.steps {
         agents.entry((&step.address.id.name, &step.address.place)).or_default().0.push(step);
     }
-    for held in &plan.held {
+    for held in plan.held.iter().filter(|held| !is_unseen(plan, held)) {
         agents.entry((&held.address.id.name, &held.address.place)).or_default().1.push(held);
     }
     for ((id, place), (steps, held)) in agents {
@@ -117,7 +132,7 @@ fn effect(step: &Step) -> &'static str {
 fn digest(kind: Kind, after: &Fields) -> String {
     let text = |key: &str| after.get(key).and_then(Value::as_text).unwrap_or_default().to_owned();
     match kind {
-        Kind::Container => format!("{}, {} memory, {} cores", text("image"), text("memory"), text("cpus")),
+        Kind::Container => format!("{}, {} memory, cpus {}", text("image"), text("memory"), text("cpus")),
         Kind::Secrets | Kind::Workspace | Kind::Volume => after.keys().cloned().collect::<Vec<_>>().join(", "),
         Kind::Config => format!("openclaw.json, {} settings", leaves(after).len()),
         Kind::Network | Kind::Anchor => String::new(),
@@ -185,7 +200,10 @@ pub fn explain(reason: &Reason, would: &str, address: &Address) -> (String, Stri
         ),
         Reason::Data { name } => (
             "held, its data would be lost".to_owned(),
-            format!("put [agents.{name}] back to keep it, or run with --allow-destroy {name} to lose it"),
+            format!(
+                "to keep it, keep [agents.{name}]; if it was renamed, set id = \"{name}\" in its new table; to lose it, add \
+                 --allow-destroy {name}"
+            ),
         ),
         Reason::Moved { name, from } => (
             format!("held, its data is on {from}"),

@@ -45,13 +45,37 @@ pub fn compile(
         }
         add_agent(fleet, surroundings, rules, (key, id, table), &mut desired, &mut problems);
     }
-    problems.sort_by(|a, b| (&a.at, a.code, &a.message).cmp(&(&b.at, b.code, &b.message)));
-    problems.dedup();
+    let problems = gathered(problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         Err(problems)
     } else {
         Ok((desired, problems))
     }
+}
+
+/// Puts problems in the order of the files, and tells once what the defaults make wrong for many agents.
+fn gathered(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by(|a, b| (&a.at, a.code, &a.message).cmp(&(&b.at, b.code, &b.message)));
+    problems.dedup();
+    let mut told: Vec<(Problem, usize)> = Vec::new();
+    for problem in problems {
+        match told.last_mut() {
+            Some((last, more))
+                if last.at.is_some()
+                    && (&last.at, last.code, &last.help) == (&problem.at, problem.code, &problem.help) =>
+            {
+                *more += 1;
+            }
+            _ => told.push((problem, 0)),
+        }
+    }
+    let say = |(mut problem, more): (Problem, usize)| {
+        if more > 0 {
+            problem.message = format!("{}; the same for {more} more", problem.message);
+        }
+        problem
+    };
+    told.into_iter().map(say).collect()
 }
 
 fn add_agent(

@@ -8,7 +8,7 @@ use super::file::{FleetFile, ProviderKind, ProviderTable};
 use super::merge::{include, over};
 use super::tree::{Node, Tree, location};
 use super::{AgentTable, Fleet, fleet_schema, shape};
-use crate::problem::{Problem, Severity};
+use crate::problem::Problem;
 
 /// The largest fleet file claw reads, in bytes: far above any fleet, far below what exhausts a machine.
 pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -35,25 +35,25 @@ pub fn include_patterns(main: &SourceFile) -> Vec<String> {
         .collect()
 }
 
-/// Returns the fleet, or all problems: first of syntax, then of shape.
-pub fn load(files: &[SourceFile]) -> Result<Fleet, Vec<Problem>> {
+/// Returns the fleet as far as the files make sense, and every problem in them. What has the wrong shape is left out of
+/// the fleet, so that what else is wrong can be told at once; a fleet is whole only where there are no errors.
+pub fn load(files: &[SourceFile]) -> (Option<Fleet>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut nodes = files.iter().filter_map(|file| parse(file, &mut problems));
-    let Some(mut root) = nodes.next() else { return Err(problems) };
+    let Some(mut root) = nodes.next() else { return (None, problems) };
     let others: Vec<_> = nodes.collect();
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(problems);
+    if !problems.is_empty() {
+        return (None, problems);
     }
     if root.table().is_some_and(|entries| entries.is_empty()) {
         let problem = Problem::error("empty-fleet", "the fleet file is empty").at(root.at.clone());
-        return Err(vec![
-            problem.help("an empty file never means \"nothing is wanted\"; `claw init` writes a skeleton"),
-        ]);
+        let help = "an empty file never means \"nothing is wanted\"; `claw init` writes a skeleton";
+        return (None, vec![problem.help(help)]);
     }
     for other in others {
         include(&mut root, other, &mut problems);
     }
-    shape::check(&root, &fleet_schema(), &mut problems);
+    shape::check(&mut root, &fleet_schema(), &mut problems);
     if root.table().is_some_and(|entries| !entries.contains_key("fleet")) {
         problems.push(
             Problem::error("missing-key", "there is no `[fleet]` table")
@@ -61,10 +61,11 @@ pub fn load(files: &[SourceFile]) -> Result<Fleet, Vec<Problem>> {
                 .help("add [fleet] with `name` and `id`; `claw init` writes one with a random id"),
         );
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    if problems.iter().any(|problem| problem.code == "missing-key") {
+        return (None, problems);
     }
-    assemble(Tree { root })
+    let fleet = assemble(Tree { root }, &mut problems);
+    (fleet, problems)
 }
 
 fn parse(file: &SourceFile, problems: &mut Vec<Problem>) -> Option<Node> {
@@ -78,22 +79,17 @@ fn parse(file: &SourceFile, problems: &mut Vec<Problem>) -> Option<Node> {
 }
 
 /// Types the tree. Shapes were checked, so what fails here is a value serde reads more strictly than the schema says.
-fn assemble(tree: Tree) -> Result<Fleet, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let json = tree.root.to_json();
-    let Some(file) = typed::<FleetFile>(json, &tree, &[], &mut problems) else { return Err(problems) };
+fn assemble(tree: Tree, problems: &mut Vec<Problem>) -> Option<Fleet> {
+    let file = typed::<FleetFile>(tree.root.to_json(), &tree, &[], problems)?;
     let mut agents = std::collections::BTreeMap::new();
     for (key, own) in &file.agents {
         let empty = Map::new();
         let merged = over(&file.defaults.agent, own.as_object().unwrap_or(&empty));
-        if let Some(agent) = typed::<AgentTable>(Json::Object(merged), &tree, &["agents", key], &mut problems) {
+        if let Some(agent) = typed::<AgentTable>(Json::Object(merged), &tree, &["agents", key], problems) {
             agents.insert(key.clone(), agent);
         }
     }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Fleet {
+    Some(Fleet {
         meta: file.fleet.unwrap_or_default(),
         providers: file.providers.into_iter().map(|(name, table)| (name.clone(), settle_kind(&name, table))).collect(),
         profiles: file.secrets,

@@ -4,10 +4,10 @@
 use serde_json::Value as Json;
 
 use super::tree::{Node, NodeValue};
-use crate::problem::{Problem, did_you_mean};
+use crate::problem::{Location, Problem, did_you_mean};
 
-/// Adds a problem for each place where the node does not have the schema's shape.
-pub fn check(node: &Node, schema: &Json, problems: &mut Vec<Problem>) {
+/// Adds a problem for each place where the node does not have the schema's shape, and takes what does not out of it.
+pub fn check(node: &mut Node, schema: &Json, problems: &mut Vec<Problem>) {
     Checker { root: schema, problems }.check(node, schema, "the file");
 }
 
@@ -17,7 +17,8 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn check(&mut self, node: &Node, schema: &'a Json, name: &str) {
+    /// Returns whether the node may stay.
+    fn check(&mut self, node: &mut Node, schema: &'a Json, name: &str) -> bool {
         let schema = self.resolve(schema);
         if let NodeValue::Integer(digits) = &node.value
             && digits.parse::<i64>().is_err()
@@ -25,56 +26,57 @@ impl<'a> Checker<'a> {
             self.problems.push(
                 Problem::error("number-range", format!("{digits} is too large for an integer")).at(node.at.clone()),
             );
-            return;
+            return false;
         }
         if !fits(node, schema) {
             self.problems.push(
                 Problem::error("wrong-type", format!("`{name}` wants {}, not {}", wanted(schema), node.type_word()))
                     .at(node.at.clone()),
             );
-            return;
+            return false;
         }
-        match &node.value {
+        match &mut node.value {
             NodeValue::Table(_) => self.table(node, schema, name),
             NodeValue::Array(items) => {
                 if let Some(of) = schema.get("items") {
-                    for item in items {
-                        self.check(item, of, name);
-                    }
+                    items.retain_mut(|item| self.check(item, of, name));
                 }
             }
-            NodeValue::String(text) => self.word(node, schema, name, text),
-            NodeValue::Integer(digits) => self.range(node, schema, name, digits),
+            NodeValue::String(text) => return self.word(&node.at, schema, name, text),
+            NodeValue::Integer(digits) => return self.range(&node.at, schema, name, digits),
             _ => {}
         }
+        true
     }
 
-    fn table(&mut self, node: &Node, schema: &'a Json, name: &str) {
-        let Some(entries) = node.table() else { return };
+    fn table(&mut self, node: &mut Node, schema: &'a Json, name: &str) {
+        let at = node.at.clone();
+        let NodeValue::Table(entries) = &mut node.value else { return };
         let properties = schema.get("properties").and_then(Json::as_object);
         let additional = schema.get("additionalProperties").unwrap_or(&Json::Bool(true));
-        for (key, entry) in entries {
-            if let Some(property) = properties.and_then(|known| known.get(key)) {
-                self.check(&entry.node, property, key);
-            } else if *additional == Json::Bool(false) {
-                let known = properties.into_iter().flat_map(|map| map.keys().map(String::as_str));
-                self.unknown_key(key, entry.key.clone(), known.collect(), name);
-            } else if additional.is_object() {
-                self.check(&entry.node, additional, key);
-            }
-        }
         for key in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
             if !entries.contains_key(key) {
                 self.problems.push(
                     Problem::error("missing-key", format!("`{name}` has no `{key}`"))
-                        .at(node.at.clone())
+                        .at(at.clone())
                         .help(describe(properties.and_then(|known| known.get(key)), key)),
                 );
             }
         }
+        entries.retain(|key, entry| {
+            if let Some(property) = properties.and_then(|known| known.get(key)) {
+                self.check(&mut entry.node, property, key)
+            } else if *additional == Json::Bool(false) {
+                let known = properties.into_iter().flat_map(|map| map.keys().map(String::as_str));
+                self.unknown_key(key, entry.key.clone(), known.collect(), name);
+                false
+            } else {
+                !additional.is_object() || self.check(&mut entry.node, additional, key)
+            }
+        });
     }
 
-    fn unknown_key(&mut self, key: &str, at: crate::problem::Location, known: Vec<&str>, name: &str) {
+    fn unknown_key(&mut self, key: &str, at: Location, known: Vec<&str>, name: &str) {
         let problem = Problem::error("unknown-key", format!("unknown key `{key}` in {}", place(name))).at(at);
         self.problems.push(match did_you_mean(key, known.iter().copied()) {
             Some(near) => problem.help(format!("did you mean `{near}`?")),
@@ -82,31 +84,34 @@ impl<'a> Checker<'a> {
         });
     }
 
-    fn word(&mut self, node: &Node, schema: &'a Json, name: &str, text: &str) {
+    fn word(&mut self, at: &Location, schema: &'a Json, name: &str, text: &str) -> bool {
         let words = enum_words(schema);
-        if !words.is_empty() && !words.contains(&text) {
-            let problem = Problem::error("unknown-value", format!("`{name}` cannot be \"{text}\"")).at(node.at.clone());
+        let known = words.is_empty() || words.contains(&text);
+        if !known {
+            let problem = Problem::error("unknown-value", format!("`{name}` cannot be \"{text}\"")).at(at.clone());
             self.problems.push(match did_you_mean(text, words.iter().copied()) {
                 Some(near) => problem.help(format!("did you mean \"{near}\"?")),
                 None => problem.help(format!("it can be: {}", words.join(", "))),
             });
         }
+        known
     }
 
-    fn range(&mut self, node: &Node, schema: &'a Json, name: &str, digits: &str) {
+    fn range(&mut self, at: &Location, schema: &'a Json, name: &str, digits: &str) -> bool {
         let number = digits.parse::<f64>().unwrap_or(f64::NAN);
         let bound = |word: &str| schema.get(word).and_then(Json::as_f64);
-        if bound("minimum").is_some_and(|min| number < min) || bound("maximum").is_some_and(|max| number > max) {
+        let outside =
+            bound("minimum").is_some_and(|min| number < min) || bound("maximum").is_some_and(|max| number > max);
+        if outside {
             self.problems.push(
-                Problem::error("number-range", format!("`{name}` cannot be {digits}")).at(node.at.clone()).help(
-                    format!(
-                        "it lies between {} and {}",
-                        bound("minimum").unwrap_or(f64::MIN),
-                        bound("maximum").unwrap_or(f64::MAX)
-                    ),
-                ),
+                Problem::error("number-range", format!("`{name}` cannot be {digits}")).at(at.clone()).help(format!(
+                    "it lies between {} and {}",
+                    bound("minimum").unwrap_or(f64::MIN),
+                    bound("maximum").unwrap_or(f64::MAX)
+                )),
             );
         }
+        !outside
     }
 
     /// Follows references, and steps into the one alternative that is not null.
