@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where by panicking")]
 #![allow(missing_docs, reason = "tests are documented by their names")]
 
+mod lab;
 mod support;
 
 mod chaos;
 mod docker;
 mod openclaw;
+mod plans;
 mod properties;
 mod tidy;
 mod transcripts;

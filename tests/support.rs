@@ -195,7 +195,8 @@ impl Sweep {
         sweep
     }
 
-    fn clean(&self) {
+    /// Removes it now.
+    pub fn clean(&self) {
         let label = format!("label=claw.fleet={}", self.0);
         let remove = |list: &[&str], remove: &[&str]| {
             let names = docker(list).unwrap_or_default();
@@ -229,4 +230,119 @@ impl Drop for Sweep {
     fn drop(&mut self) {
         self.clean();
     }
+}
+
+/// Returns the names of what agents consist of on an engine when nothing is under way.
+pub fn parts(fleet: &str, agents: &[&str]) -> Vec<String> {
+    let one = |agent: &&str| {
+        let base = format!("claw.{fleet}.{agent}");
+        let rest = [".anchor", ".config", ".secrets", ".state"].map(|part| format!("{base}{part}"));
+        [base.clone(), base].into_iter().chain(rest) // the gateway, its network, and the rest
+    };
+    let mut names: Vec<String> = agents.iter().flat_map(one).collect();
+    names.sort();
+    names
+}
+
+/// The key the stand-in's model wants, where a test does not set another.
+pub const LLM_KEY: &str = "sk-standin-0123456789";
+
+/// Returns a fleet of agents on the stand-in image, version 1, with the model key they want.
+pub fn standin_fleet(id: &str, agents: &str) -> Fleet {
+    let defaults = r#"
+[defaults.agent]
+on = "docker"
+image = "claw-test/standin:1"
+model = "fake/fake-1"
+secrets = ["default"]
+resources = { memory = "128MiB", cpus = 1 }
+
+[defaults.agent.settings.models.providers.fake]
+baseUrl = "http://127.0.0.1:9/v1"
+api = "openai-completions"
+apiKey = "secret:default/LLM_KEY"
+models = [{ id = "fake-1", name = "fake-1" }]
+
+"#;
+    let fleet = Fleet::new(id, &format!("{defaults}{agents}"));
+    fleet.secret("default/LLM_KEY", LLM_KEY);
+    fleet
+}
+
+/// Sends a chat message to a gateway's published port and returns the reply; the stand-in's repeats all it remembers.
+#[track_caller]
+pub fn chat(gateway: &str, message: &str) -> String {
+    try_chat(gateway, message).unwrap_or_else(|error| panic!("{gateway} does not answer: {error}"))
+}
+
+fn try_chat(gateway: &str, message: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let body = serde_json::json!({ "model": "openclaw", "messages": [{ "role": "user", "content": message }] });
+    let reply = post(gateway, "/v1/chat/completions", &body)?;
+    Ok(reply["choices"][0]["message"]["content"].as_str().ok_or(reply.to_string())?.to_owned())
+}
+
+/// Asks a gateway's admin RPC.
+#[track_caller]
+pub fn ask(gateway: &str, method: &str) -> serde_json::Value {
+    let body = serde_json::json!({ "id": "1", "method": method });
+    post(gateway, "/api/v1/admin/rpc", &body).unwrap_or_else(|error| panic!("{gateway} does not answer: {error}"))
+}
+
+fn post(gateway: &str, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    use std::io::{Read, Write};
+    let secrets = read_back(gateway, "/claw/secrets/secrets.json").ok_or("no secret file")?.content;
+    let token = serde_json::from_slice::<serde_json::Value>(&secrets)?["gateway_token"].clone();
+    let address = docker(&["port", gateway, "18789/tcp"]).ok_or("no port")?;
+    let mut stream = std::net::TcpStream::connect(address.lines().next().unwrap_or_default())?;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+    let (body, token) = (body.to_string(), token.as_str().unwrap_or_default());
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n");
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(serde_json::from_str(answer.split_once("\r\n\r\n").ok_or("no answer")?.1)?)
+}
+
+/// A file in an agent's volumes.
+pub struct ReadBack {
+    pub content: Vec<u8>,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// Reads a file in an agent's volumes through its anchor; nothing if it is not there.
+pub fn read_back(gateway: &str, path: &str) -> Option<ReadBack> {
+    let from = format!("{gateway}.anchor:{path}");
+    let output = Command::new("docker").args(["cp", &from, "-"]).stdin(Stdio::null()).output().ok()?;
+    // an archive of one file: a header of 512 bytes, then the content
+    let (head, rest) = output.stdout.split_at_checked(512)?;
+    let number = |at: std::ops::Range<usize>| {
+        let text = String::from_utf8_lossy(&head[at]).trim_matches(|c: char| !c.is_ascii_digit()).to_owned();
+        u32::from_str_radix(&text, 8).unwrap()
+    };
+    let content = rest[..number(124..136) as usize].to_vec();
+    Some(ReadBack { content, mode: number(100..108), uid: number(108..116), gid: number(116..124) })
+}
+
+/// Looks at one thing about a container, as a Go template.
+#[track_caller]
+pub fn inspect(name: &str, template: &str) -> String {
+    docker(&["inspect", "--format", template, name]).unwrap_or_else(|| panic!("there is no {name}"))
+}
+
+/// Waits until something is so, for a minute at most.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < 60, "waited a minute until {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Sends a signal to a process the test started.
+pub fn signal(child: &std::process::Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
 }

@@ -35,7 +35,29 @@ fn status(error: &Engine) -> Option<u16> {
 pub fn explain(error: &Engine) -> (Class, String, Option<&'static str>) {
     let text = clean(&chain(error), 300);
     let lower = text.to_lowercase();
-    let known: [(&str, Class, &str); 9] = [
+    let unreachable: [(&str, Class, &str); 4] = [
+        (
+            "permission denied",
+            Class::Fatal,
+            "this user may not use the engine's socket: join the `docker` group, or point `endpoint` to a socket it may use",
+        ),
+        (
+            "no such file or directory",
+            Class::Fatal,
+            "the engine does not run, or its socket is elsewhere: start it, or set `endpoint` or DOCKER_HOST",
+        ),
+        (
+            "socket not found",
+            Class::Fatal,
+            "the engine does not run, or its socket is elsewhere: start it, or set `endpoint` or DOCKER_HOST",
+        ),
+        (
+            "connection refused",
+            Class::Retry,
+            "the engine does not run, or is starting: start it, or set `endpoint` or DOCKER_HOST",
+        ),
+    ];
+    let refused: [(&str, Class, &str); 6] = [
         (
             "no space left on device",
             Class::Fatal,
@@ -57,28 +79,15 @@ pub fn explain(error: &Engine) -> (Class, String, Option<&'static str>) {
             "the engine has no address range left for a new network: remove unused ones (`docker network prune`) or widen default-address-pools",
         ),
         (
-            "permission denied",
-            Class::Fatal,
-            "this user may not use the engine's socket: join the `docker` group, or point `endpoint` to a socket it may use",
-        ),
-        (
-            "no such file or directory",
-            Class::Fatal,
-            "the engine does not run, or its socket is elsewhere: start it, or set `endpoint` or DOCKER_HOST",
-        ),
-        (
-            "connection refused",
-            Class::Retry,
-            "the engine does not run, or is starting: start it, or set `endpoint` or DOCKER_HOST",
-        ),
-        (
             "unauthorized",
             Class::Fatal,
             "the registry wants a login: pull the image by hand on the engine's machine, or use one that needs none",
         ),
         ("manifest unknown", Class::Fatal, "there is no such version: look at `version` or `image`"),
     ];
-    if let Some((_, class, help)) = known.into_iter().find(|(words, ..)| lower.contains(words)) {
+    // an engine that answers is reachable, whatever it says of sockets and files
+    let known: &[_] = if status(error).is_none() { &unreachable } else { &refused };
+    if let Some((_, class, help)) = known.iter().copied().find(|(words, ..)| lower.contains(words)) {
         return (class, text, Some(help));
     }
     let class = match status(error) {

@@ -14,6 +14,7 @@ use claw_core::value::{Fields, SecretValue, Value};
 use claw_openclaw::health::Health;
 use claw_openclaw::{config, layout};
 use futures_util::StreamExt;
+use secrecy::SecretString;
 
 use crate::agent::Agent;
 use crate::convert::{gateway_fields, published_port};
@@ -36,7 +37,7 @@ pub const PENDING: &str = "pending";
 #[derive(Default)]
 struct Inventory {
     containers: BTreeMap<String, HashMap<String, String>>,
-    volumes: BTreeMap<String, (HashMap<String, String>, Option<String>)>,
+    volumes: BTreeMap<String, HashMap<String, String>>,
     networks: BTreeMap<String, HashMap<String, String>>,
 }
 
@@ -119,7 +120,7 @@ async fn take_inventory(docker: &bollard::Docker) -> Result<Inventory, Refusal> 
         }
     }
     for volume in docker.list_volumes(None::<ListVolumesOptions>).await?.volumes.unwrap_or_default() {
-        inventory.volumes.insert(volume.name, (volume.labels, volume.created_at.map(|date| date.to_string())));
+        inventory.volumes.insert(volume.name, volume.labels);
     }
     for network in docker.list_networks(None::<ListNetworksOptions>).await? {
         inventory.networks.insert(network.name.unwrap_or_default(), network.labels.unwrap_or_default());
@@ -130,8 +131,7 @@ async fn take_inventory(docker: &bollard::Docker) -> Result<Inventory, Refusal> 
 impl Inventory {
     /// Returns the agents of which something carries the fleet's mark.
     fn agents(&self, fleet: &str) -> BTreeSet<String> {
-        let volumes = self.volumes.values().map(|(labels, _)| labels);
-        let all = self.containers.values().chain(self.networks.values()).chain(volumes);
+        let all = self.containers.values().chain(self.networks.values()).chain(self.volumes.values());
         all.filter(|labels| labels.get(FLEET_LABEL).is_some_and(|mark| mark == fleet))
             .filter_map(|labels| labels.get(AGENT_LABEL).cloned())
             .collect()
@@ -151,7 +151,8 @@ impl Look<'_> {
         let mut seen = Vec::new();
         self.note(&mut seen, Kind::Network, self.network());
         self.note(&mut seen, Kind::Volume, self.volumes());
-        match self.files().await {
+        let mut token = None;
+        match self.files(&mut token).await {
             Ok(files) => files.into_iter().for_each(|(kind, state)| self.note(&mut seen, kind, Some(state))),
             Err(error) => {
                 for kind in [Kind::Anchor, Kind::Secrets, Kind::Config, Kind::Workspace] {
@@ -159,7 +160,7 @@ impl Look<'_> {
                 }
             }
         }
-        let container = self.container().await;
+        let container = self.container(token.as_ref()).await;
         self.note(
             &mut seen,
             Kind::Container,
@@ -187,21 +188,18 @@ impl Look<'_> {
     fn volumes(&self) -> Option<State> {
         let mut actual = Actual::default();
         for role in Role::VOLUMES {
-            if let Some((labels, created)) = self.inventory.volumes.get(&self.agent.names.of(role)) {
+            if let Some(labels) = self.inventory.volumes.get(&self.agent.names.of(role)) {
                 actual.fields.insert(role.word().to_owned(), "present".into());
                 if self.owner(labels) == Owner::Foreign {
                     actual.owner = Owner::Foreign;
-                }
-                if role == Role::State {
-                    actual.created = created.clone();
                 }
             }
         }
         (!actual.fields.is_empty()).then_some(State::Present(actual))
     }
 
-    /// The anchor, and what is read through it.
-    async fn files(&self) -> Result<Vec<(Kind, State)>, ApplyError> {
+    /// The anchor, and what is read through it; the gateway's token among that.
+    async fn files(&self, token: &mut Option<SecretString>) -> Result<Vec<(Kind, State)>, ApplyError> {
         let Some(labels) = self.inventory.containers.get(&self.agent.names.of(Role::Anchor)) else {
             return Ok(Vec::new());
         };
@@ -209,12 +207,23 @@ impl Look<'_> {
             let foreign = Actual { owner: Owner::Foreign, ..Actual::default() };
             return Ok(vec![(Kind::Anchor, State::Present(foreign))]);
         }
-        let (contents, secrets) =
-            tokio::join!(download(&self.agent, layout::CONFIG), download(&self.agent, layout::SECRETS));
+        let name = self.agent.names.of(Role::Anchor);
+        let (contents, secrets, found) = tokio::join!(
+            download(&self.agent, layout::CONFIG),
+            download(&self.agent, layout::SECRETS),
+            self.agent.inspect(&name)
+        );
+        let found = found?;
         let (contents, secrets) = (contents?.unwrap_or_default(), secrets?.unwrap_or_default());
+        *token = secrets.get("secrets.json").map(|file| watch::token_in(file));
         let prepared = manifest::find(&contents, "anchor").is_some();
-        let anchor = Fields::from([("prepared".to_owned(), prepared.into())]);
-        let mut states = vec![(Kind::Anchor, present(anchor))];
+        let anchor = Actual {
+            fields: Fields::from([("prepared".to_owned(), prepared.into())]),
+            // the engine gives a volume the time of its last change, so the agent is as old as its anchor
+            created: found.and_then(|found| found.created).map(|date| date.to_string()),
+            ..Actual::default()
+        };
+        let mut states = vec![(Kind::Anchor, State::Present(anchor))];
         states.extend(self.secret_file(&contents, &secrets).map(|fields| (Kind::Secrets, present(fields))));
         states.extend(config_file(&contents).map(|fields| (Kind::Config, present(fields))));
         states.extend(manifest::find(&contents, "workspace").filter(|found| !found.files.is_empty()).map(|found| {
@@ -242,7 +251,7 @@ impl Look<'_> {
         Some(fields)
     }
 
-    async fn container(&self) -> Result<Option<State>, ApplyError> {
+    async fn container(&self, token: Option<&SecretString>) -> Result<Option<State>, ApplyError> {
         let name = self.agent.gateway();
         let leftover = self.leftover();
         let Some(labels) = self.inventory.containers.get(&name) else {
@@ -259,7 +268,7 @@ impl Look<'_> {
             created: found.created.as_ref().map(ToString::to_string),
             ..Actual::default()
         };
-        let status = self.status(&found, &mut actual).await;
+        let status = self.status(&found, token, &mut actual).await;
         actual.fields.insert("status".to_owned(), status.into());
         if let Some(leftover) = leftover {
             actual.fields.insert("unfinished".to_owned(), leftover.into());
@@ -267,14 +276,19 @@ impl Look<'_> {
         Ok(Some(State::Present(actual)))
     }
 
-    async fn status(&self, found: &ContainerInspectResponse, actual: &mut Actual) -> String {
+    async fn status(
+        &self,
+        found: &ContainerInspectResponse,
+        token: Option<&SecretString>,
+        actual: &mut Actual,
+    ) -> String {
         if let Some(port) = published_port(found) {
             actual.facts.insert("port".to_owned(), port.to_string());
         }
         if let Some(word) = watch::stopped(found) {
             return word;
         }
-        match watch::health(&self.agent, found, self.secrets).await {
+        match watch::health(&self.agent, found, token).await {
             Health::Healthy { version } => {
                 if let Some(version) = version {
                     actual.facts.insert("version".to_owned(), version);

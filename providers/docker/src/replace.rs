@@ -56,10 +56,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     }
     let outcome = create_and_see(job, after).await;
     match outcome {
-        Ok(()) => {
-            job.agent.remove(&previous).await?;
-            tidy(job).await
-        }
+        Ok(()) => finish(job).await,
         Err(error) if job.agent.inspect(&previous).await?.is_some() => Err(roll_back(job, error).await),
         Err(error) => Err(error),
     }
@@ -94,11 +91,8 @@ async fn keep(
         job.agent.stop(&name).await?; // ends a crash loop
         job.agent.start(&name).await?;
     }
-    match watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await {
-        Ok(()) => {
-            job.agent.remove(&job.agent.names.of(Role::Previous)).await?;
-            tidy(job).await
-        }
+    match watch::until_healthy(&job.agent, job.ctx.progress).await {
+        Ok(()) => finish(job).await,
         Err(error) if replacing => Err(roll_back(job, error).await),
         Err(error) => Err(error),
     }
@@ -122,7 +116,9 @@ async fn set_aside(
     (job.ctx.progress)("stopping the gateway");
     job.agent.stop(&gateway).await?;
     let old = gateway_fields(found).get("image").and_then(Value::as_text).unwrap_or_default().to_owned();
-    if old != image {
+    if old == image {
+        volume::remove(&job.agent, Role::Aside).await?; // of a run that was killed: the state may have moved on since
+    } else {
         (job.ctx.progress)("copying its state aside");
         if let Err(error) = copy_aside(job, image).await {
             job.agent.start(&gateway).await?;
@@ -162,7 +158,7 @@ async fn create_and_see(job: &Job<'_>, after: &Fields) -> Result<(), ApplyError>
     job.agent.create(&gateway, gateway_body(&job.agent.names, after)).await?;
     (job.ctx.progress)("starting the gateway");
     job.agent.start(&gateway).await?;
-    watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await
+    watch::until_healthy(&job.agent, job.ctx.progress).await
 }
 
 /// Puts container, state and configuration back. Returns the error that led here, with how that went.
@@ -197,7 +193,14 @@ async fn try_roll_back(job: &Job<'_>) -> Result<(), ApplyError> {
     let renamed = job.agent.docker.rename_container(&previous, options.name(&gateway).build()).await;
     renamed.map_err(|error| failed(&format!("rename {previous}"), error))?;
     job.agent.start(&gateway).await?;
-    watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await?;
+    watch::until_healthy(&job.agent, job.ctx.progress).await?;
+    tidy(job).await
+}
+
+/// The container is proven: what there was to go back to goes.
+async fn finish(job: &Job<'_>) -> Result<(), ApplyError> {
+    config::settle(&job.agent).await?;
+    job.agent.remove(&job.agent.names.of(Role::Previous)).await?;
     tidy(job).await
 }
 

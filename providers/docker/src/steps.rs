@@ -8,7 +8,7 @@ pub mod volume;
 pub mod workspace;
 
 use claw_core::name::Kind;
-use claw_core::plan::Step;
+use claw_core::plan::{Action, Step};
 use claw_core::provider::{ApplyError, StepContext};
 use claw_core::value::Value;
 
@@ -28,6 +28,11 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Whether nobody saw the files that the running gateway, if there is one, began with: their anchor was gone.
+    pub fn is_blind(&self) -> bool {
+        matches!(self.step.action, Action::Create { .. })
+    }
+
     /// Returns the agent's image as the fleet wants it, fetched if the engine did not have it.
     pub async fn image(&self) -> Result<String, ApplyError> {
         let container = self.ctx.resource(&self.step.address.sibling(Kind::Container));

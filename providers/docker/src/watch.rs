@@ -1,17 +1,21 @@
 //! Watches a gateway: how it is now, and until it is healthy.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use claw_core::provider::ApplyError;
-use claw_core::secret::{SecretSource, Secrets};
 use claw_core::text::clean;
+use claw_openclaw::config::TOKEN_KEY;
 use claw_openclaw::gateway;
 use claw_openclaw::health::{self, Health, Vitals};
+use claw_openclaw::layout;
 use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 use crate::agent::Agent;
 use crate::convert::published_port;
+use crate::files::download;
 use crate::helper::logs;
 
 /// How long a gateway may take to become healthy, in seconds. A first start takes 10 to 20 on an idle machine.
@@ -19,13 +23,24 @@ const HEALTHY_SECONDS_MAX: u64 = 180;
 /// How long a gateway that is up may stay unhealthy before claw believes it, in seconds.
 const UNHEALTHY_SECONDS_MAX: u64 = 10;
 /// How often a gateway may crash before claw stops waiting.
-const RESTARTS_MAX: i64 = 3;
+const RESTARTS_MAX: i64 = 2;
 /// OpenClaw's exit code for "do not start me again": bad config, owned state, newer database.
 pub const EXIT_REFUSED: i64 = 78;
 
+/// Returns the token in a secret file; an empty one if there is none.
+pub fn token_in(file: &[u8]) -> SecretString {
+    let values: BTreeMap<String, Zeroizing<String>> = serde_json::from_slice(file).unwrap_or_default();
+    values.get(TOKEN_KEY).map(|token| token.as_str().to_owned()).unwrap_or_default().into()
+}
+
+/// Returns the token the gateway holds: the one in its secret file, which may not be the one it shall have.
+pub async fn token_in_place(agent: &Agent<'_>) -> Result<Option<SecretString>, ApplyError> {
+    let files = download(agent, layout::SECRETS).await?;
+    Ok(files.and_then(|files| files.get("secrets.json").map(|file| token_in(file))))
+}
+
 /// Returns how a gateway is: `Starting` also while its port does not answer.
-pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, secrets: &dyn Secrets) -> Health {
-    let token = secrets.reveal(&SecretSource::GatewayToken(agent.names.agent().to_owned())).ok();
+pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, token: Option<&SecretString>) -> Health {
     let Some(port) = published_port(found) else {
         return Health::Starting("the gateway's port is not open yet".to_owned());
     };
@@ -36,7 +51,7 @@ pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, secrets
     if vitals.startup.as_ref().is_some_and(|answer| answer.status == 200) {
         vitals.ready = ask(agent, port, "/readyz").await;
     }
-    if let (Some(token), Some(200)) = (&token, vitals.ready.as_ref().map(|answer| answer.status)) {
+    if let (Some(token), Some(200)) = (token, vitals.ready.as_ref().map(|answer| answer.status)) {
         for (method, slot) in [("status", &mut vitals.status), ("models.authStatus", &mut vitals.auth)] {
             match call(agent, port, token, method).await {
                 Ok(payload) => *slot = Some(payload),
@@ -82,11 +97,8 @@ pub fn stopped(found: &ContainerInspectResponse) -> Option<String> {
 }
 
 /// Waits until the gateway is healthy. Gives up early when it will never be.
-pub async fn until_healthy(
-    agent: &Agent<'_>,
-    secrets: &dyn Secrets,
-    progress: &(dyn Fn(&str) + Send + Sync),
-) -> Result<(), ApplyError> {
+pub async fn until_healthy(agent: &Agent<'_>, progress: &(dyn Fn(&str) + Send + Sync)) -> Result<(), ApplyError> {
+    let token = token_in_place(agent).await?;
     let name = agent.gateway();
     let begun = Instant::now();
     let mut unhealthy_since: Option<Instant> = None;
@@ -112,7 +124,7 @@ pub async fn until_healthy(
         } else if crashed >= RESTARTS_MAX {
             return Err(crashed_error(agent, &name, "it keeps crashing").await);
         } else {
-            match health(agent, &found, secrets).await {
+            match health(agent, &found, token.as_ref()).await {
                 Health::Healthy { .. } => return Ok(()),
                 Health::Starting(why) => progress(&why),
                 Health::Unhealthy(why) => {

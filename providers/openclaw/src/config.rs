@@ -16,8 +16,7 @@ use crate::layout::{GATEWAY_PORT, SECRETS_FILE};
 pub const TOKEN_KEY: &str = "gateway_token";
 
 /// Settings that are claw's: another value would cut claw off from the gateway, or the gateway from its secrets.
-const RESERVED: [&str; 6] =
-    ["gateway.auth", "gateway.bind", "gateway.mode", "gateway.port", "gateway.reload", "secrets.providers.claw"];
+const RESERVED: [&str; 5] = ["gateway.auth", "gateway.bind", "gateway.mode", "gateway.port", "secrets.providers.claw"];
 
 /// A rendered configuration and the secrets it refers to.
 #[derive(Debug, Default)]
@@ -70,11 +69,13 @@ fn base(spec: AgentSpec<'_>) -> Map<String, Json> {
             "auth": { "mode": "token", "token": reference(TOKEN_KEY) },
             "http": { "endpoints": { "chatCompletions": { "enabled": true } } },
             "controlUi": { "enabled": false },
-            "reload": { "mode": "hot" },
         },
         "secrets": { "providers": { "claw": { "source": "file", "path": SECRETS_FILE, "mode": "json" } } },
         "agents": { "defaults": defaults, "entries": { "main": { "identity": identity } } },
-        "plugins": { "entries": { "admin-http-rpc": { "enabled": true } } },
+        "plugins": { "entries": {
+            "admin-http-rpc": { "enabled": true },
+            "memory-core": { "config": { "dreaming": { "enabled": false } } },
+        } },
         "skills": { "workshop": { "autonomous": { "mode": "off" } } },
         "discovery": { "mdns": { "mode": "off" } },
         "browser": { "enabled": false },
@@ -102,7 +103,7 @@ pub fn hide_plain_secrets(name: &str, value: &mut Json) {
     match value {
         Json::String(text) if secretive && !text.is_empty() => *text = "(hidden: not written by claw)".to_owned(),
         Json::Array(items) => items.iter_mut().for_each(|item| hide_plain_secrets(name, item)),
-        Json::Object(map) if !map.contains_key("source") => {
+        Json::Object(map) => {
             map.iter_mut().for_each(|(key, inner)| hide_plain_secrets(key, inner));
         }
         _ => {}
@@ -120,6 +121,19 @@ fn over(below: &mut Map<String, Json>, above: Map<String, Json>) {
     }
 }
 
+/// Whether settings set a path, or put what is no table where it leads through.
+fn sets(settings: &Map<String, Json>, path: &str) -> bool {
+    let mut table = settings;
+    for step in path.split('.') {
+        match table.get(step) {
+            None => return false,
+            Some(Json::Object(inner)) => table = inner,
+            Some(_) => return true,
+        }
+    }
+    true
+}
+
 struct Renderer<'a> {
     spec: AgentSpec<'a>,
     secrets: BTreeMap<String, SecretSource>,
@@ -129,10 +143,7 @@ struct Renderer<'a> {
 impl<'a> Renderer<'a> {
     fn refuse_reserved(&mut self, settings: &Map<String, Json>) {
         for path in RESERVED {
-            let pointer = format!("/{}", path.replace('.', "/"));
-            let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-            let inner = pointer.get(first.len() + 1..).filter(|_| !rest.is_empty()).unwrap_or_default();
-            if settings.get(first).and_then(|value| value.pointer(inner)).is_some() {
+            if sets(settings, path) {
                 let mut full = vec!["agents", self.spec.key, "settings"];
                 full.extend(path.split('.'));
                 self.problems.push(
@@ -270,4 +281,321 @@ fn provider_key(provider: &str, api_key: Json) -> Map<String, Json> {
 fn locate(fleet: &Fleet, key: &str, path: &[&str]) -> Option<Location> {
     let below: Vec<&str> = ["defaults", "agent"].into_iter().chain(path.iter().skip(2).copied()).collect();
     fleet.tree.exact(path).or_else(|| fleet.tree.exact(&below)).or_else(|| fleet.tree.key(&["agents", key]))
+}
+
+#[cfg(test)]
+mod tests {
+    use claw_core::fleet::{SourceFile, load};
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    const PETE: &str = "[agents.pete]\nmodel = \"anthropic/claude-sonnet-5\"\nsecrets = [\"default\", \"work\"]\n";
+
+    fn profiles() -> BTreeMap<String, Vec<String>> {
+        let profile = |name: &str, keys: &[&str]| (name.to_owned(), keys.iter().map(|key| (*key).to_owned()).collect());
+        [
+            profile("default", &["ANTHROPIC_API_KEY", "BOT"]),
+            profile("work", &["BOT"]),
+            profile("other", &["ANTHROPIC_API_KEY"]),
+        ]
+        .into()
+    }
+
+    fn try_render(profiles: &BTreeMap<String, Vec<String>>, fleet: &str) -> (String, Result<Rendered, Vec<Problem>>) {
+        let text = format!("[fleet]\nname = \"a\"\nid = \"abcd\"\n{fleet}");
+        let (loaded, problems) = load(&[SourceFile { path: "fleet.toml".to_owned(), text: text.clone() }]);
+        assert_eq!(problems, []);
+        let fleet = loaded.expect("a fleet");
+        let (table, seeds) = (&fleet.agents["pete"], BTreeMap::new());
+        let spec = AgentSpec { fleet: &fleet, key: "pete", id: "p1", place: "docker", table, profiles, seeds: &seeds };
+        (text, render(spec))
+    }
+
+    fn rendered(fleet: &str) -> Rendered {
+        try_render(&profiles(), fleet).1.expect("a sound agent")
+    }
+
+    /// Returns everything wrong with pete, with the text it points to.
+    fn problems(profiles: &BTreeMap<String, Vec<String>>, fleet: &str) -> String {
+        let (text, outcome) = try_render(profiles, fleet);
+        let told = outcome.expect_err("a problem").into_iter().map(|problem| {
+            let at = problem.at.expect("a place");
+            let help = problem.help.unwrap_or_default();
+            format!("{}: {}\n  {:?}\n  {help}", problem.code, problem.message, &text[at.start..at.end])
+        });
+        told.collect::<Vec<_>>().join("\n")
+    }
+
+    fn sources(rendered: &Rendered) -> Vec<String> {
+        rendered.secrets.iter().map(|(key, source)| format!("{key} = {source}")).collect()
+    }
+
+    #[test]
+    fn an_agent_gets_the_whole_file_and_only_references_to_secrets() {
+        let rendered = rendered(&format!(
+            "{PETE}emoji = \"🤖\"\nworkspace = \"w\"\n[agents.pete.settings]\nagents.defaults.heartbeat.every = \"30m\"\n\
+             channels.chat = {{ botToken = \"secret:work/BOT\", rooms = [\"a\", \"secret:default/BOT\"] }}\n"
+        ));
+        assert_snapshot!(serde_json::to_string_pretty(&rendered.config).expect("JSON"), @r#"
+        {
+          "agents": {
+            "defaults": {
+              "heartbeat": {
+                "every": "30m"
+              },
+              "model": {
+                "primary": "anthropic/claude-sonnet-5"
+              },
+              "skipBootstrap": true
+            },
+            "entries": {
+              "main": {
+                "identity": {
+                  "emoji": "🤖",
+                  "name": "pete"
+                }
+              }
+            }
+          },
+          "browser": {
+            "enabled": false
+          },
+          "channels": {
+            "chat": {
+              "botToken": {
+                "id": "/work.BOT",
+                "provider": "claw",
+                "source": "file"
+              },
+              "rooms": [
+                "a",
+                {
+                  "id": "/default.BOT",
+                  "provider": "claw",
+                  "source": "file"
+                }
+              ]
+            }
+          },
+          "discovery": {
+            "mdns": {
+              "mode": "off"
+            }
+          },
+          "gateway": {
+            "auth": {
+              "mode": "token",
+              "token": {
+                "id": "/gateway_token",
+                "provider": "claw",
+                "source": "file"
+              }
+            },
+            "bind": "lan",
+            "controlUi": {
+              "enabled": false
+            },
+            "http": {
+              "endpoints": {
+                "chatCompletions": {
+                  "enabled": true
+                }
+              }
+            },
+            "mode": "local",
+            "port": 18789
+          },
+          "models": {
+            "providers": {
+              "anthropic": {
+                "apiKey": {
+                  "id": "/default.ANTHROPIC_API_KEY",
+                  "provider": "claw",
+                  "source": "file"
+                }
+              }
+            }
+          },
+          "plugins": {
+            "entries": {
+              "admin-http-rpc": {
+                "enabled": true
+              },
+              "memory-core": {
+                "config": {
+                  "dreaming": {
+                    "enabled": false
+                  }
+                }
+              }
+            }
+          },
+          "secrets": {
+            "providers": {
+              "claw": {
+                "mode": "json",
+                "path": "/claw/secrets/secrets.json",
+                "source": "file"
+              }
+            }
+          },
+          "skills": {
+            "workshop": {
+              "autonomous": {
+                "mode": "off"
+              }
+            }
+          },
+          "update": {
+            "checkOnStart": false
+          }
+        }
+        "#);
+        assert_snapshot!(sources(&rendered).join("\n"), @r#"
+        default.ANTHROPIC_API_KEY = default/ANTHROPIC_API_KEY
+        default.BOT = default/BOT
+        gateway_token = gateway token of p1
+        work.BOT = work/BOT
+        "#);
+    }
+
+    #[test]
+    fn an_agent_gets_no_secret_it_does_not_refer_to() {
+        let own_key = format!("{PETE}settings.models.providers.anthropic.apiKey = \"secret:work/BOT\"\n");
+        assert_eq!(sources(&rendered(&own_key)), ["gateway_token = gateway token of p1", "work.BOT = work/BOT"]);
+    }
+
+    #[test]
+    fn the_models_key_is_looked_for_in_later_profiles_first() {
+        let key = |secrets: &str| {
+            let rendered = rendered(&PETE.replace("[\"default\", \"work\"]", secrets));
+            let id =
+                rendered.config["models"]["providers"]["anthropic"]["apiKey"]["id"].as_str().expect("set").to_owned();
+            assert_eq!(rendered.secrets.len(), 2, "{:?}", rendered.secrets);
+            id
+        };
+        assert_eq!(key("[\"default\", \"other\"]"), "/other.ANTHROPIC_API_KEY");
+        assert_eq!(key("[\"other\", \"default\"]"), "/default.ANTHROPIC_API_KEY");
+        assert_eq!(key("[\"default\", \"work\"]"), "/default.ANTHROPIC_API_KEY", "work has none");
+    }
+
+    #[test]
+    fn a_setting_beside_the_models_key_is_kept() {
+        let rendered = rendered(&format!("{PETE}settings.models.providers.anthropic.baseUrl = \"https://proxy\"\n"));
+        let provider = &rendered.config["models"]["providers"]["anthropic"];
+        assert_eq!(provider["baseUrl"], "https://proxy");
+        assert_eq!(provider["apiKey"]["id"], "/default.ANTHROPIC_API_KEY");
+    }
+
+    #[test]
+    fn secrets_nobody_has_are_all_told_with_what_to_do() {
+        let fleet = format!(
+            "[defaults.agent.settings]\nd = \"secret:work/NOPE\"\n{PETE}[agents.pete.settings]\n\
+             a = \"secret:default/BTO\"\nb.c = [\"secret:other/ANTHROPIC_API_KEY\"]\ne = \"secret:BOT\"\n"
+        );
+        assert_snapshot!(problems(&profiles(), &fleet), @r#"
+        unknown-secret: profile `default` has no `BTO`
+          "\"secret:default/BTO\""
+          did you mean `default/BOT`?
+        unknown-secret: agent `pete` does not draw from profile `other`
+          "[\"secret:other/ANTHROPIC_API_KEY\"]"
+          add "other" to its `secrets`
+        unknown-secret: profile `work` has no `NOPE`
+          "\"secret:work/NOPE\""
+          `claw secret set work/NOPE` stores it
+        unknown-secret: `secret:BOT` does not name a secret
+          "\"secret:BOT\""
+          write secret:PROFILE/KEY
+        "#);
+    }
+
+    #[test]
+    fn a_model_whose_key_is_nowhere_says_how_to_store_it() {
+        assert_snapshot!(problems(&BTreeMap::new(), PETE), @r#"
+        missing-key: `anthropic/claude-sonnet-5` needs ANTHROPIC_API_KEY, and no profile of `pete` has it
+          "\"anthropic/claude-sonnet-5\""
+          `claw secret set work/ANTHROPIC_API_KEY` stores it
+        "#);
+        assert_snapshot!(problems(&profiles(), "[agents.pete]\nmodel = \"openai/x\"\n"), @r#"
+        missing-key: `openai/x` needs OPENAI_API_KEY, and no profile of `pete` has it
+          "\"openai/x\""
+          `claw secret set default/OPENAI_API_KEY` stores it; secrets = ["default"] gives it to the agent
+        "#);
+    }
+
+    #[test]
+    fn a_model_names_a_provider_claw_knows_or_the_settings_describe() {
+        assert_snapshot!(problems(&profiles(), "[agents.pete]\nmodel = \"sonnet\"\n"), @r#"
+        model: `sonnet` does not name a model
+          "\"sonnet\""
+          write PROVIDER/MODEL: "anthropic/claude-sonnet-5"
+        "#);
+        assert_snapshot!(problems(&profiles(), "[agents.pete]\nmodel = \"/sonnet\"\n"), @r#"
+        model: `/sonnet` does not name a model
+          "\"/sonnet\""
+          write PROVIDER/MODEL: "anthropic/claude-sonnet-5"
+        "#);
+        assert_snapshot!(problems(&profiles(), "[agents.pete]\nmodel = \"mine/m\"\n"), @r#"
+        model-provider: claw does not know the model provider `mine`
+          "\"mine/m\""
+          describe it: [agents.pete.settings.models.providers.mine] with baseUrl, api, models, and apiKey = "secret:PROFILE/KEY" if it wants one
+        "#);
+        let described = "[agents.pete]\nmodel = \"mine/m\"\nsettings.models.providers.mine.baseUrl = \"http://m\"\n";
+        assert_eq!(sources(&rendered(described)), ["gateway_token = gateway token of p1"]);
+    }
+
+    #[test]
+    fn what_is_claws_cannot_be_set_nor_replaced_from_above() {
+        for path in RESERVED {
+            let told = problems(&profiles(), &format!("{PETE}settings.{path} = \"x\"\n"));
+            assert!(told.starts_with(&format!("reserved-setting: `{path}` is set by claw\n  \"\\\"x\\\"\"")), "{told}");
+            let inside = problems(&profiles(), &format!("{PETE}settings.{path}.more = 1\n"));
+            assert!(inside.starts_with(&format!("reserved-setting: `{path}` ")), "{inside}");
+            let (above, _) = path.rsplit_once('.').expect("a path");
+            for value in ["\"x\"", "[]", "false", "3"] {
+                let told = problems(&profiles(), &format!("{PETE}settings.{above} = {value}\n"));
+                assert!(told.contains(&format!("`{path}` is set by claw")), "{above} = {value}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn settings_beside_what_is_claws_are_free() {
+        let rendered = rendered(&format!(
+            "{PETE}settings.gateway.controlUi.enabled = true\nsettings.secrets.providers.mine.source = \"env\"\n"
+        ));
+        assert_eq!(rendered.config["gateway"]["controlUi"]["enabled"], true);
+        assert_eq!(rendered.config["gateway"]["mode"], "local");
+        assert_eq!(rendered.config["secrets"]["providers"]["claw"]["source"], "file");
+    }
+
+    #[test]
+    fn plain_secrets_somebody_wrote_into_a_file_are_hidden_wherever_they_lie() {
+        let mut found = json!({
+            "apiKey": "s3cret", "deep": [{ "botToken": "s3cret" }], "tokens": { "source": "x", "accessToken": "s3cret" },
+            "password": ["s3cret", { "secret": "s3cret" }], "AWS_ACCESS_KEY": "s3cret",
+        });
+        hide_plain_secrets("root", &mut found);
+        assert!(!found.to_string().contains("s3cret"), "{found}");
+    }
+
+    #[test]
+    fn references_and_what_is_no_secret_are_shown_as_they_are() {
+        let plain = json!({
+            "apiKey": reference("default.KEY"), "keyboard": "us", "maxTokens": 5, "token": "", "name": "pete",
+            "password": null, "secret": true,
+        });
+        let mut found = plain.clone();
+        hide_plain_secrets("root", &mut found);
+        assert_eq!(found, plain);
+    }
+
+    #[test]
+    fn what_claw_renders_has_nothing_to_hide() {
+        let config = Json::Object(rendered(PETE).config);
+        let mut found = config.clone();
+        hide_plain_secrets("root", &mut found);
+        assert_eq!(found, config);
+    }
 }

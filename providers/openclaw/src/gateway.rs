@@ -123,10 +123,45 @@ fn odd(status: u16, text: &str) -> AskError {
     AskError::Odd { status, text: claw_core::text::clean(text, 200) }
 }
 
-/// Whether `config.get` says that the gateway runs with this configuration.
-pub fn config_applied(state: &Json, _wanted: &Json) -> bool {
+/// What OpenClaw shows instead of a value it takes for secret.
+const REDACTED: &str = "__OPENCLAW_REDACTED__";
+
+/// Whether `config.get` says that the gateway runs with this configuration: it calls it valid, it read this very file,
+/// and what it read is what it applied. The hashes alone would do for the file before, until it looks again.
+pub fn config_applied(state: &Json, wanted: &Json) -> bool {
     let hash = |key: &str| state[key].as_str().filter(|hash| !hash.is_empty());
-    state["valid"] == true
-        && hash("configRevisionHash").is_some()
-        && hash("configRevisionHash") == hash("appliedConfigHash")
+    let applied = hash("configRevisionHash").is_some() && hash("configRevisionHash") == hash("appliedConfigHash");
+    state["valid"] == true && applied && is_shown(&state["parsed"], wanted)
+}
+
+fn is_shown(shown: &Json, wanted: &Json) -> bool {
+    match (shown, wanted) {
+        (Json::String(text), _) if text == REDACTED => true,
+        (Json::Object(shown), Json::Object(wanted)) => {
+            shown.len() == wanted.len()
+                && wanted.iter().all(|(key, value)| shown.get(key).is_some_and(|shown| is_shown(shown, value)))
+        }
+        (Json::Array(shown), Json::Array(wanted)) => {
+            shown.len() == wanted.len() && shown.iter().zip(wanted).all(|(shown, wanted)| is_shown(shown, wanted))
+        }
+        _ => shown == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_before_is_not_taken_for_the_new_one() {
+        let state = |parsed: Json| json!({ "valid": true, "configRevisionHash": "a", "appliedConfigHash": "a", "parsed": parsed });
+        let wanted = json!({ "model": "new", "token": { "id": "/x" }, "list": [1] });
+        assert!(config_applied(&state(json!({ "model": "new", "token": { "id": REDACTED }, "list": [1] })), &wanted));
+        assert!(!config_applied(&state(json!({ "model": "old", "token": { "id": REDACTED }, "list": [1] })), &wanted));
+        assert!(!config_applied(
+            &state(json!({ "model": "new", "token": { "id": REDACTED }, "list": [1], "more": 1 })),
+            &wanted
+        ));
+        assert!(!config_applied(&json!({ "valid": true, "parsed": wanted }), &wanted), "no hashes, no proof");
+    }
 }

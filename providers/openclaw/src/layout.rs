@@ -22,13 +22,15 @@ pub const IMAGE: &str = "ghcr.io/openclaw/openclaw";
 pub const COMMAND: [&str; 3] = ["openclaw", "gateway", "run"];
 
 /// Environment claw gives every gateway: claw alone changes its config and starts it.
-pub const ENVIRONMENT: [(&str, &str); 8] = [
+pub const ENVIRONMENT: [(&str, &str); 9] = [
     ("HOME", HOME),
     ("OPENCLAW_CONFIG_PATH", CONFIG_FILE),
     ("OPENCLAW_CONFIG_READONLY", "1"),
     ("OPENCLAW_DISABLE_BONJOUR", "1"),
     ("OPENCLAW_NO_AUTO_UPDATE", "1"),
     ("OPENCLAW_OFFLINE", "1"),
+    // without it OpenClaw looks for media and more beside its configuration, which it cannot write
+    ("OPENCLAW_STATE_DIR", STATE),
     ("OPENCLAW_SUPERVISOR_MODE", "external"),
     // the root file system is read-only
     ("XDG_CACHE_HOME", "/home/node/.openclaw/cache"),

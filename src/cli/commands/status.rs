@@ -64,7 +64,7 @@ impl Status {
 fn rows(session: &Session, observed: &Observed) -> Vec<Row> {
     let declared = session.desired.agents.iter().map(|(id, card)| {
         let address = |kind| Address { id: ResourceId::new(kind, id.clone()), place: card.place.clone() };
-        let mut row = row(observed, &address(Kind::Container), &address(Kind::Volume));
+        let mut row = row(observed, &address(Kind::Container), &address(Kind::Anchor));
         row.name = card.name.clone();
         row.emoji = card.emoji.clone();
         row.purpose = card.purpose.clone();
@@ -78,10 +78,10 @@ fn rows(session: &Session, observed: &Observed) -> Vec<Row> {
         row
     });
     let orphans = observed.orphans(&session.desired).filter(|(address, _)| address.id.kind == Kind::Container);
-    declared.chain(orphans.map(|(address, _)| row(observed, address, &address.sibling(Kind::Volume)))).collect()
+    declared.chain(orphans.map(|(address, _)| row(observed, address, &address.sibling(Kind::Anchor)))).collect()
 }
 
-fn row(observed: &Observed, container: &Address, volume: &Address) -> Row {
+fn row(observed: &Observed, container: &Address, anchor: &Address) -> Row {
     let mut row = Row {
         name: container.id.name.clone(),
         id: container.id.name.clone(),
@@ -113,10 +113,10 @@ fn row(observed: &Observed, container: &Address, volume: &Address) -> Row {
             row.created = actual.created.clone();
         }
     }
-    if let Seen::Present(actual) = observed.seen(volume)
+    if let Seen::Present(actual) = observed.seen(anchor)
         && actual.created.is_some()
     {
-        row.created = actual.created.clone(); // an agent is as old as what it remembers
+        row.created = actual.created.clone(); // a container is replaced now and then, its anchor is not
     }
     row
 }

@@ -212,7 +212,9 @@ fn check_agent(
 fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let number = |part: &str| part.parse::<u32>().unwrap_or(0);
-    matches!(parts.as_slice(), [year, month, day] if year.len() == 4 && month.len() == 2 && day.len() == 2
+    let digits = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.iter().all(digits)
+        && matches!(parts.as_slice(), [year, month, day] if year.len() == 4 && month.len() == 2 && day.len() == 2
         && (1..=12).contains(&number(month)) && (1..=31).contains(&number(day)))
 }
 
@@ -260,4 +262,204 @@ fn check_profile(
         }
     };
     problems.push(problem.at(fleet.tree.item(&path, index)));
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::desired::Resource;
+    use crate::fleet::{SourceFile, load};
+    use crate::name::{Kind, ResourceId};
+    use crate::plan::Effect;
+    use crate::provider::Rules;
+    use crate::value::Change;
+
+    /// Rules by which an agent is a container, and one on the image `bad` is refused.
+    struct Plain;
+
+    impl Rules for Plain {
+        fn declare(&self, agent: AgentSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
+            if agent.table.image.as_deref() == Some("bad") {
+                let at = agent.fleet.agent_field(agent.key, "image");
+                return Err(vec![Problem::error("image", "a bad image").at(at)]);
+            }
+            Ok(vec![(ResourceId::new(Kind::Container, agent.id), Resource::default())])
+        }
+
+        fn weigh(&self, _: &ResourceId, _: &[Change]) -> Effect {
+            Effect::None
+        }
+    }
+
+    const PETE: &str = "[agents.pete]\non = \"docker\"\nmodel = \"a/b\"\n";
+
+    fn try_compile(text: &str) -> (String, Result<(Desired, Vec<Problem>), Vec<Problem>>) {
+        let head = if text.contains("[fleet]") { "" } else { "[fleet]\nname = \"a\"\nid = \"abcd\"\n" };
+        let text = format!("{head}[providers.docker]\n{text}");
+        let (fleet, problems) = load(&[SourceFile { path: "fleet.toml".to_owned(), text: text.clone() }]);
+        assert_eq!(problems, []);
+        let fleet = fleet.expect("a fleet");
+        let profiles = ["claw", "default"].map(|name| (name.to_owned(), vec!["KEY".to_owned()]));
+        let around = Surroundings { profiles: profiles.into(), ..Surroundings::default() };
+        let rules: Rulebook = [("docker".to_owned(), Arc::new(Plain) as Arc<dyn Rules>)].into();
+        (text, compile(&fleet, &around, &rules))
+    }
+
+    /// Returns everything wrong with a fleet, with the text it points to.
+    fn problems(text: &str) -> String {
+        let (text, outcome) = try_compile(text);
+        let told = outcome.map_or_else(|problems| problems, |(_, warnings)| warnings).into_iter().map(|problem| {
+            let at = problem
+                .at
+                .map_or("nowhere".to_owned(), |at| format!("{}..{} {:?}", at.start, at.end, &text[at.start..at.end]));
+            format!("{}: {}\n  {at}\n  {}", problem.code, problem.message, problem.help.unwrap_or_default())
+        });
+        told.collect::<Vec<_>>().join("\n")
+    }
+
+    fn desired(text: &str) -> Desired {
+        try_compile(text).1.expect("a sound fleet").0
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once_in_the_order_of_the_file() {
+        let text = "[fleet]\nname = \" \"\nid = \"A\"\n[policy]\ndelete_max = \"many\"\n[providers.attic]\n\
+                    [agents.joe]\non = \"dokcer\"\nsecrets = [\"default\", \"defalt\", \"claw\"]\nworkspace = \"nowhere\"\n\
+                    [agents.Pete]\nmodel = \"a/b\"\nimage = \"bad\"\non = \"docker\"\nsuspend = { until = \"soon\" }\n";
+        assert_snapshot!(problems(text), @r#"
+        fleet-name: fleet.name is empty
+          34..37 "\" \""
+          
+        fleet-id: fleet.id `A` is not 4 to 12 lower-case letters and digits
+          43..46 "\"A\""
+          it marks everything claw owns; `claw init` writes a random one
+        delete-max: policy.delete_max "many" is not a share
+          69..75 "\"many\""
+          write it as a percentage from 0 to 100: "30%"
+        provider-kind: provider `attic` does not say what it is
+          87..92 "attic"
+          add kind = "docker"
+        missing-key: agent `joe` has no `model`
+          102..105 "joe"
+          say which model it thinks with: model = "anthropic/claude-sonnet-5"
+        unknown-provider: there is no provider `dokcer`
+          112..120 "\"dokcer\""
+          did you mean "docker"?
+        unknown-profile: there is no secret profile `defalt`
+          143..151 "\"defalt\""
+          did you mean "default"?
+        reserved-profile: the profile `claw` is claw's own
+          153..159 "\"claw\""
+          no agent gets anything from it; take another profile
+        workspace: there is no folder `nowhere`
+          173..182 "\"nowhere\""
+          `workspace` is a folder beside the fleet file, inside the repository
+        agent-id: `Pete` cannot be an agent's id
+          191..195 "Pete"
+          use up to 32 lower-case letters, digits and dashes, a letter first
+        image: a bad image
+          219..224 "\"bad\""
+          
+        date: suspend.until `soon` is not a day
+          259..265 "\"soon\""
+          write a day: until = 2026-12-01
+        "#);
+    }
+
+    #[test]
+    fn a_profile_nobody_has_points_to_its_place_in_the_defaults() {
+        assert_snapshot!(problems(&format!("[defaults.agent]\nsecrets = [\"default\", \"work\"]\n{PETE}")), @r#"
+        unknown-profile: there is no secret profile `work`
+          89..95 "\"work\""
+          `claw secret set work/KEY` makes secrets/work.toml
+        "#);
+    }
+
+    #[test]
+    fn an_agent_needs_a_place() {
+        assert_snapshot!(problems("[agents.pete]\nmodel = \"a/b\"\n"), @r#"
+        missing-key: agent `pete` does not say where it runs
+          58..62 "pete"
+          add on = "docker"
+        "#);
+        assert_snapshot!(problems("[agents.pete]\nmodel = \"a/b\"\non = \"hetzner\"\n"), @r#"
+        unknown-provider: there is no provider `hetzner`
+          83..92 "\"hetzner\""
+          declare it: [providers.hetzner] with kind = "docker"
+        "#);
+    }
+
+    #[test]
+    fn two_agents_never_share_an_id() {
+        assert_snapshot!(problems(&format!("{PETE}{}id = \"pete\"\n", PETE.replace("pete", "joe"))), @r#"
+        duplicate-id: agents `joe` and `pete` have the same id `pete`
+          58..62 "pete"
+          an id names one agent's data; give one of them another
+        "#);
+        assert_snapshot!(problems(&format!("[defaults.agent]\nid = \"x\"\n{PETE}{}", PETE.replace("pete", "joe"))), @r#"
+        duplicate-id: agents `joe` and `pete` have the same id `x`
+          72..75 "\"x\""
+          an id names one agent's data; give one of them another
+        "#);
+    }
+
+    #[test]
+    fn a_fleet_without_agents_is_odd_and_no_error() {
+        let (_, outcome) = try_compile("");
+        let (desired, warnings) = outcome.expect("no error");
+        assert_eq!((warnings[0].code, warnings[0].severity), ("no-agents", Severity::Warning));
+        assert_eq!(desired.places, ["docker"], "orphans are looked for all the same");
+    }
+
+    #[test]
+    fn resources_go_by_the_id_and_people_by_the_table() {
+        let desired = desired(&format!("{PETE}id = \"joe\"\nimage = \"i:1\"\n"));
+        let addresses: Vec<_> =
+            desired.resources.keys().map(|address| format!("{address} on {}", address.place)).collect();
+        assert_eq!(addresses, ["container/joe on docker"]);
+        let card = &desired.agents["joe"];
+        assert_eq!((card.name.as_str(), card.image.as_str(), card.place.as_str()), ("pete", "i:1", "docker"));
+    }
+
+    #[test]
+    fn ids_fit_into_every_name_they_become_part_of() {
+        for id in ["a", "pete", "a-1", "a2", &"a".repeat(32)] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in ["", "1a", "-a", "a-", "A", "a.b", "a_b", "é", "a b", &"a".repeat(33)] {
+            assert!(!is_id(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_suspension_ends_on_a_day_that_can_be_compared() {
+        for day in ["2026-12-01", "2026-01-31"] {
+            assert!(is_date(day), "{day}");
+        }
+        for text in [
+            "",
+            "soon",
+            "2026-1-01",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-12-32",
+            "2026-12-00",
+            "abcd-01-01",
+            "2026-+1-01",
+            "2026-12-01-",
+            "-026-12-01",
+            "2026-12-01T00:00:00Z",
+            "２０26-12-01",
+        ] {
+            assert!(!is_date(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_whole_number_of_per_cent() {
+        assert_eq!(["0%", "30%", "100%", "30 %"].map(percent), [Some(0), Some(30), Some(100), Some(30)]);
+        assert_eq!(["", "%", "30", "101%", "-1%", "1.5%", "a%"].map(percent), [None; 7]);
+    }
 }

@@ -257,3 +257,341 @@ pub fn plan(inputs: Inputs<'_>) -> Plan {
     guard::hold(inputs, &mut decided);
     sequence::sequence(inputs, decided, unchanged)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use insta::assert_snapshot;
+    use serde_json::json;
+
+    use super::*;
+    use crate::desired::Resource;
+    use crate::name::{Kind, ResourceId};
+    use crate::observed::{Actual, Observation, Owner, Report, State};
+    use crate::problem::Problem;
+    use crate::provider::{AgentSpec, Rules};
+    use crate::value::Value;
+
+    /// Rules by which a field says itself what changing it does.
+    struct Plain;
+
+    impl Rules for Plain {
+        fn declare(&self, _: AgentSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
+            Ok(Vec::new())
+        }
+
+        fn weigh(&self, _: &ResourceId, changes: &[Change]) -> Effect {
+            let effect =
+                |change: &Change| serde_json::from_value(change.path.clone().into()).unwrap_or(Effect::Replace);
+            changes.iter().map(effect).max().unwrap_or(Effect::None)
+        }
+    }
+
+    /// What shall be, what is, and the limits.
+    #[derive(Default)]
+    struct Case {
+        desired: Desired,
+        reports: BTreeMap<String, Report>,
+        policy: Policy,
+        unresolved: BTreeMap<Address, SecretError>,
+    }
+
+    fn at(place: &str, id: &str) -> Address {
+        Address { id: id.parse().expect("a resource"), place: place.to_owned() }
+    }
+
+    fn fields(fields: serde_json::Value) -> Fields {
+        match Value::from(fields) {
+            Value::Map(map) => map,
+            other => panic!("not a map: {other:?}"),
+        }
+    }
+
+    impl Case {
+        fn wants(mut self, place: &str, id: &str, wanted: serde_json::Value) -> Self {
+            let address = at(place, id);
+            let needs = address.id.kind.needs().iter().map(|kind| address.sibling(*kind)).collect();
+            let resource = Resource { fields: fields(wanted), needs, ..Resource::default() };
+            self.desired.resources.insert(address, resource);
+            self
+        }
+
+        fn state(mut self, place: &str, id: &str, state: State) -> Self {
+            let report = self.reports.entry(place.to_owned()).or_default();
+            report.place = place.to_owned();
+            report.observations.push(Observation { address: at(place, id), state });
+            self
+        }
+
+        fn has(self, place: &str, id: &str, seen: serde_json::Value) -> Self {
+            self.state(place, id, State::Present(Actual { fields: fields(seen), ..Actual::default() }))
+        }
+
+        fn unseen(self, place: &str, id: &str) -> Self {
+            self.state(place, id, State::Unknown { why: "timed out".to_owned() })
+        }
+
+        fn allows(mut self, name: &str) -> Self {
+            self.policy.allow_destroy.insert(name.to_owned());
+            self
+        }
+
+        fn plan(&self) -> Plan {
+            let places = ["p", "q"].map(|place| (place.to_owned(), Arc::new(Plain) as Arc<dyn Rules>));
+            let observed = Observed::fold(self.reports.values().cloned().collect());
+            let Self { desired, unresolved, policy, .. } = self;
+            plan(Inputs { desired, unresolved, observed: &observed, rules: &places.into(), policy })
+        }
+
+        /// Returns the words of the plan: `delete volume/a`, `held delete volume/a data`.
+        fn words(&self) -> String {
+            let plan = self.plan();
+            let steps = plan.steps.iter().map(|step| format!("{} {}", step.action.word(), step.address));
+            let held = plan.held.iter().map(|held| {
+                let reason = serde_json::to_value(&held.reason).expect("JSON");
+                format!("held {} {} {}", held.would, held.address, reason["reason"].as_str().expect("a word"))
+            });
+            steps.chain(held).collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    #[test]
+    fn the_json_of_a_plan_is_what_machines_read() {
+        let case = Case::default()
+            .wants("p", "network/a", json!({"driver": "bridge"}))
+            .wants("p", "volume/b", json!({"hot": 2}))
+            .has("p", "volume/b", json!({"hot": 1}))
+            .wants("p", "network/c", json!({"replace": true, "same": 1}))
+            .has("p", "network/c", json!({"same": 1}))
+            .has("p", "network/d", json!({"driver": "bridge"}))
+            .has("p", "volume/e", json!({}));
+        assert_snapshot!(serde_json::to_string_pretty(&case.plan()).expect("JSON"), @r#"
+        {
+          "fleet": "",
+          "steps": [
+            {
+              "resource": "network/d",
+              "place": "p",
+              "action": "delete",
+              "before": {
+                "driver": "bridge"
+              },
+              "effect": "none",
+              "needs": []
+            },
+            {
+              "resource": "network/c",
+              "place": "p",
+              "action": "replace",
+              "before": {
+                "same": 1
+              },
+              "after": {
+                "replace": true,
+                "same": 1
+              },
+              "changes": [
+                {
+                  "path": "replace",
+                  "after": true
+                }
+              ],
+              "effect": "replace",
+              "needs": []
+            },
+            {
+              "resource": "volume/b",
+              "place": "p",
+              "action": "update",
+              "before": {
+                "hot": 1
+              },
+              "after": {
+                "hot": 2
+              },
+              "changes": [
+                {
+                  "path": "hot",
+                  "before": 1,
+                  "after": 2
+                }
+              ],
+              "effect": "hot",
+              "needs": []
+            },
+            {
+              "resource": "network/a",
+              "place": "p",
+              "action": "create",
+              "after": {
+                "driver": "bridge"
+              },
+              "effect": "none",
+              "needs": []
+            }
+          ],
+          "held": [
+            {
+              "resource": "volume/e",
+              "place": "p",
+              "would": "delete",
+              "reason": "data",
+              "name": "e"
+            }
+          ],
+          "unchanged": [],
+          "suspended": [],
+          "unseen": {}
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_part_that_was_not_seen_is_held_and_so_is_what_rests_on_it() {
+        let case = Case::default()
+            .wants("p", "volume/a", json!({}))
+            .has("p", "volume/a", json!({}))
+            .wants("p", "anchor/a", json!({}))
+            .unseen("p", "anchor/a")
+            .wants("p", "secrets/a", json!({"x": 1}))
+            .wants("p", "network/a", json!({}));
+        assert_snapshot!(case.words(), @r#"
+        create network/a
+        held create anchor/a unknown
+        held create secrets/a waits
+        "#);
+    }
+
+    #[test]
+    fn an_orphan_stays_while_a_part_of_its_agent_was_not_seen() {
+        let case = Case::default()
+            .has("p", "volume/a", json!({}))
+            .has("p", "network/a", json!({}))
+            .unseen("p", "container/a")
+            .allows("a");
+        assert_snapshot!(case.words(), @r#"
+        held delete network/a unknown
+        held delete volume/a unknown
+        "#);
+    }
+
+    #[test]
+    fn a_thing_at_a_place_read_in_part_changes_if_it_was_seen_itself_and_its_needs_were() {
+        let mut case = Case::default()
+            .wants("p", "network/a", json!({"x": 1}))
+            .has("p", "network/a", json!({"x": 2}))
+            .wants("p", "container/a", json!({"x": 1}))
+            .has("p", "container/a", json!({"x": 2}))
+            .wants("p", "config/a", json!({}));
+        case.reports.get_mut("p").expect("seen").incomplete = Some("cut".to_owned());
+        assert_snapshot!(case.words(), @r#"
+        replace network/a
+        held create config/a unknown
+        held replace container/a waits
+        "#);
+    }
+
+    #[test]
+    fn a_volume_is_not_replaced_unless_its_data_may_be_lost() {
+        let case = Case::default().wants("p", "volume/a", json!({"replace": 1})).has("p", "volume/a", json!({})).wants(
+            "p",
+            "anchor/a",
+            json!({}),
+        );
+        assert_eq!(case.words(), "held replace volume/a data\nheld create anchor/a waits");
+        assert_eq!(case.allows("a").words(), "replace volume/a\ncreate anchor/a");
+    }
+
+    #[test]
+    fn no_place_and_nothing_wanted_plans_nothing() {
+        assert!(Case::default().plan().is_empty());
+    }
+
+    #[test]
+    fn an_empty_plan_is_not_empty_while_a_place_is_unseen() {
+        let mut case = Case::default();
+        case.reports.insert(
+            "p".to_owned(),
+            Report { place: "p".to_owned(), incomplete: Some("down".to_owned()), ..Report::default() },
+        );
+        assert!(case.plan().steps.is_empty() && !case.plan().is_empty());
+    }
+
+    #[test]
+    fn data_seen_foreign_elsewhere_does_not_hold_a_new_agent() {
+        let foreign = State::Present(Actual { owner: Owner::Foreign, ..Actual::default() });
+        let case = Case::default().wants("q", "volume/a", json!({})).state("p", "volume/a", foreign);
+        assert_eq!(case.words(), "create volume/a");
+        let ours = Case::default().wants("q", "volume/a", json!({})).has("p", "volume/a", json!({}));
+        assert_eq!(ours.words(), "held delete volume/a data\nheld create volume/a moved");
+    }
+
+    #[test]
+    fn an_agent_at_home_is_not_held_because_a_copy_of_it_lies_elsewhere() {
+        let case = Case::default()
+            .wants("q", "volume/a", json!({"hot": 1}))
+            .has("q", "volume/a", json!({"hot": 2}))
+            .has("p", "volume/a", json!({}));
+        assert_eq!(case.words(), "update volume/a\nheld delete volume/a data");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_had_never_hides_that_something_is_foreign_or_unseen() {
+        let foreign = State::Present(Actual { owner: Owner::Foreign, ..Actual::default() });
+        let mut case = Case::default().wants("p", "secrets/a", json!({})).state("p", "secrets/a", foreign);
+        let error = SecretError { reason: "locked".to_owned(), help: "unlock".to_owned() };
+        case.unresolved.insert(at("p", "secrets/a"), error);
+        assert_eq!(case.words(), "held update secrets/a foreign");
+        case.reports.clear();
+        assert_eq!(case.words(), "held create secrets/a secret");
+    }
+
+    #[test]
+    fn the_guard_counts_each_kind_over_all_places() {
+        let mut case = Case::default();
+        for number in 0..10 {
+            case = case.has(if number % 2 == 0 { "p" } else { "q" }, &format!("network/n{number}"), json!({}));
+        }
+        assert!(case.plan().steps.is_empty(), "ten of ten");
+        for number in 3..10 {
+            let place = if number % 2 == 0 { "p" } else { "q" };
+            case = case.wants(place, &format!("network/n{number}"), json!({}));
+        }
+        let plan = case.plan();
+        let gone: BTreeSet<String> = plan.steps.iter().map(|step| step.address.to_string()).collect();
+        assert_eq!(gone, ["network/n0", "network/n1", "network/n2"].map(str::to_owned).into());
+        case.policy.delete_max_percent = 29;
+        assert!(case.plan().held.iter().all(|held| held.reason == Reason::DeleteMax { wanted: 3, allowed: 2 }));
+        assert_eq!(case.plan().held.len(), 3);
+    }
+
+    #[test]
+    fn one_of_a_kind_may_always_go_and_a_share_is_rounded_down() {
+        let limits = [(0, 30, 1), (1, 0, 1), (3, 30, 1), (6, 30, 1), (7, 30, 2), (10, 30, 3), (5, 100, 5)];
+        for (total, percent, allowed) in limits {
+            assert_eq!(guard::delete_limit(total, percent), allowed, "{percent} % of {total}");
+        }
+    }
+
+    #[test]
+    fn a_suspension_counts_until_its_day() {
+        let policy = Policy { today: "2026-06-15".to_owned(), ..Policy::default() };
+        let counts = ["2026-06-14", "2026-06-15", "2026-06-16"].map(|until| guard::is_suspended(until, &policy));
+        assert_eq!(counts, [false, false, true]);
+    }
+
+    #[test]
+    fn deletes_of_an_agent_run_in_reverse() {
+        let mut case = Case::default().allows("a");
+        for kind in Kind::ALL {
+            case = case.has("p", &format!("{kind}/a"), json!({}));
+        }
+        let plan = case.plan();
+        assert_eq!(plan.steps.len(), Kind::ALL.len());
+        let place = |kind: Kind| plan.steps.iter().position(|step| step.address.id.kind == kind);
+        for kind in Kind::ALL {
+            assert!(kind.needs().iter().all(|need| place(*need) > place(kind)), "{kind}");
+        }
+    }
+}

@@ -266,3 +266,350 @@ impl Recorder<'_, '_> {
         self.broken.lock().map_or(true, |broken| broken.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use claw_core::name::{Kind, ResourceId};
+    use claw_core::observed::{Observation, Report};
+    use claw_core::plan::{Action, Effect};
+    use claw_core::provider::{Class, Provider};
+    use claw_core::secret::{Fingerprint, SecretError, SecretSource};
+    use secrecy::SecretString;
+
+    use super::*;
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn reveal(&self, source: &SecretSource) -> Result<SecretString, SecretError> {
+            panic!("nobody asked for {source}")
+        }
+
+        fn fingerprint(&self, _value: &[u8]) -> Result<Fingerprint, SecretError> {
+            Ok(Fingerprint([0; 32]))
+        }
+    }
+
+    type Script = Box<dyn Fn(&str, u32) -> Result<(), ApplyError> + Send + Sync>;
+
+    /// A provider that does what its script says about a name and the how-manieth try of it.
+    struct Scripted {
+        script: Script,
+        tries: Mutex<BTreeMap<String, u32>>,
+        running: AtomicUsize,
+        most_running: AtomicUsize,
+    }
+
+    impl Provider for Scripted {
+        fn observe<'a>(&'a self, _: &'a Desired, _: &'a dyn Secrets) -> BoxFuture<'a, Report> {
+            Box::pin(async { Report::default() })
+        }
+
+        fn apply<'a>(
+            &'a self,
+            step: &'a Step,
+            ctx: StepContext<'a>,
+        ) -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>> {
+            Box::pin(async move {
+                let name = &step.address.id.name;
+                let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most_running.fetch_max(running, Ordering::SeqCst);
+                let number =
+                    *self.tries.lock().expect("whole").entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
+                (ctx.progress)("at work");
+                tokio::task::yield_now().await;
+                let outcome = (self.script)(name, number);
+                tokio::task::yield_now().await;
+                self.running.fetch_sub(1, Ordering::SeqCst);
+                outcome.map(|()| Vec::new())
+            })
+        }
+    }
+
+    #[derive(Default)]
+    struct Ear(Mutex<Vec<EventKind>>);
+
+    impl Listener for Ear {
+        fn hear(&self, event: &Event) {
+            self.0.lock().expect("whole").push(event.kind.clone());
+        }
+    }
+
+    fn address(name: &str) -> Address {
+        Address { id: ResourceId::new(Kind::Container, name), place: "docker".to_owned() }
+    }
+
+    /// Returns a plan of steps by name, each with the names it needs: `"b:a"`.
+    fn plan(steps: &[&str]) -> Plan {
+        let steps = steps.iter().map(|text| {
+            let (name, needs) = text.split_once(':').unwrap_or((text, ""));
+            let needs = needs.split(',').filter(|need| !need.is_empty()).map(address).collect();
+            let action = Action::Create { after: BTreeMap::new() };
+            Step { address: address(name), action, effect: Effect::None, needs }
+        });
+        Plan { fleet: "abcd".to_owned(), steps: steps.collect(), ..Plan::default() }
+    }
+
+    struct Ran {
+        summary: Result<Summary, JournalError>,
+        events: Vec<EventKind>,
+        tries: BTreeMap<String, u32>,
+        most_running: usize,
+        journal: String,
+    }
+
+    struct Lab {
+        at_once: usize,
+        stop: Arc<AtomicBool>,
+        journal: Journal,
+        folder: tempfile::TempDir,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let journal = Journal::open(folder.path(), "run").expect("opened");
+            Self { at_once: 8, stop: Arc::default(), journal, folder }
+        }
+
+        fn run(
+            mut self,
+            plan: &Plan,
+            script: impl Fn(&str, u32) -> Result<(), ApplyError> + Send + Sync + 'static,
+        ) -> Ran {
+            let scripted = Arc::new(Scripted {
+                script: Box::new(script),
+                tries: Mutex::default(),
+                running: AtomicUsize::new(0),
+                most_running: AtomicUsize::new(0),
+            });
+            let providers: Providers = [("docker".to_owned(), scripted.clone() as Arc<dyn Provider>)].into();
+            let (ear, desired) = (Ear::default(), Desired::default());
+            let run = Run {
+                id: "run",
+                plan,
+                desired: &desired,
+                secrets: &NoSecrets,
+                providers: &providers,
+                at_once: self.at_once,
+            };
+            let around = Surroundings { now: &|| "now".to_owned(), chance: &|| 0.0, stop: &self.stop, listener: &ear };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+            let summary = runtime.block_on(apply(run, around, &mut self.journal));
+            Ran {
+                summary,
+                events: ear.0.into_inner().expect("whole"),
+                tries: scripted.tries.lock().expect("whole").clone(),
+                most_running: scripted.most_running.load(Ordering::SeqCst),
+                journal: fs::read_to_string(self.folder.path().join("run.jsonl")).expect("text"),
+            }
+        }
+    }
+
+    impl Ran {
+        fn summary(&self) -> &Summary {
+            self.summary.as_ref().expect("the journal holds")
+        }
+
+        fn begun(&self) -> Vec<&str> {
+            self.tries.keys().map(String::as_str).collect()
+        }
+
+        fn skipped(&self) -> Vec<(&str, &str)> {
+            let skipped = self.events.iter().filter_map(|event| match event {
+                EventKind::StepSkipped { address, reason } => Some((address.id.name.as_str(), reason.as_str())),
+                _ => None,
+            });
+            skipped.collect()
+        }
+    }
+
+    fn fails(class: Class) -> Result<(), ApplyError> {
+        Err(ApplyError::new(class, "do it"))
+    }
+
+    #[test]
+    fn a_failed_step_takes_down_what_needs_it_and_nothing_else() {
+        let plan = plan(&["a", "b:a", "c:b,e", "d", "e:d"]);
+        let ran = Lab::new().run(&plan, |name, _| if name == "a" { fails(Class::Fatal) } else { Ok(()) });
+        assert_eq!(*ran.summary(), Summary { done: 2, failed: 1, skipped: 2, ..Summary::default() });
+        assert_eq!(ran.begun(), ["a", "d", "e"]);
+        assert_eq!(ran.skipped(), [("b", "container/a failed"), ("c", "container/a failed")]);
+    }
+
+    #[test]
+    fn a_step_with_two_needs_waits_for_both() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let seen = order.clone();
+        Lab::new().run(&plan(&["c:a,b", "a", "b:a"]), move |name, _| {
+            seen.lock().expect("whole").push(name.to_owned());
+            Ok(())
+        });
+        assert_eq!(*order.lock().expect("whole"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn asked_to_stop_it_begins_nothing_new_and_lets_what_runs_end() {
+        let mut lab = Lab::new();
+        lab.at_once = 2;
+        let stop = lab.stop.clone();
+        let ran = lab.run(&plan(&["a", "b", "c", "d:a"]), move |name, _| {
+            stop.fetch_or(name == "a", Ordering::SeqCst);
+            Ok(())
+        });
+        assert_eq!(*ran.summary(), Summary { done: 2, skipped: 2, cancelled: true, ..Summary::default() });
+        assert_eq!(ran.begun(), ["a", "b"]);
+        assert_eq!(ran.skipped(), [("c", "the run was stopped"), ("d", "the run was stopped")]);
+        let end = EventKind::RunFinished { done: 2, failed: 0, skipped: 2, cancelled: true };
+        assert_eq!(ran.events.last(), Some(&end));
+    }
+
+    #[test]
+    fn asked_to_stop_before_it_began_it_begins_nothing() {
+        let lab = Lab::new();
+        lab.stop.store(true, Ordering::SeqCst);
+        let ran = lab.run(&plan(&["a"]), |_, _| Ok(()));
+        assert_eq!(ran.begun(), [""; 0]);
+        assert!(ran.summary().cancelled);
+    }
+
+    #[test]
+    fn asked_to_stop_during_the_last_steps_it_was_not_cancelled() {
+        let lab = Lab::new();
+        let stop = lab.stop.clone();
+        let ran = lab.run(&plan(&["a", "b"]), move |_, _| {
+            stop.store(true, Ordering::SeqCst);
+            Ok(())
+        });
+        assert_eq!(*ran.summary(), Summary { done: 2, ..Summary::default() });
+    }
+
+    #[test]
+    fn asked_to_stop_a_step_that_fails_is_not_tried_again() {
+        let lab = Lab::new();
+        let stop = lab.stop.clone();
+        let ran = lab.run(&plan(&["a"]), move |_, _| {
+            stop.store(true, Ordering::SeqCst);
+            fails(Class::Retry)
+        });
+        assert_eq!((ran.tries["a"], ran.summary().failed), (1, 1));
+    }
+
+    #[test]
+    fn each_class_of_error_is_tried_as_often_as_it_deserves() {
+        for (class, tries) in [(Class::Fatal, 1), (Class::Conflict, 3), (Class::Retry, 5), (Class::Busy, 10)] {
+            let ran = Lab::new().run(&plan(&["a"]), move |_, _| fails(class));
+            assert_eq!((ran.tries["a"], ran.summary().failed), (tries, 1), "{class:?}");
+            let retried = ran.events.iter().filter(|event| matches!(event, EventKind::StepRetried { .. })).count();
+            assert_eq!(retried as u32, tries - 1, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_passes_is_no_failure() {
+        let plan = plan(&["a", "b:a"]);
+        let ran =
+            Lab::new().run(&plan, |name, number| if (name, number) == ("a", 1) { fails(Class::Retry) } else { Ok(()) });
+        assert_eq!(*ran.summary(), Summary { done: 2, ..Summary::default() });
+        assert_eq!(ran.tries, [("a".to_owned(), 2), ("b".to_owned(), 1)].into());
+    }
+
+    #[test]
+    fn steps_run_side_by_side_up_to_the_limit_and_at_least_one_does() {
+        for (at_once, most) in [(0, 1), (1, 1), (3, 3), (9, 5)] {
+            let mut lab = Lab::new();
+            lab.at_once = at_once;
+            let ran = lab.run(&plan(&["a", "b", "c", "d", "e"]), |_, _| Ok(()));
+            assert_eq!((ran.most_running, ran.summary().done), (most, 5), "{at_once} at once");
+        }
+    }
+
+    #[test]
+    fn every_step_is_in_the_journal_before_it_is_called() {
+        let lab = Lab::new();
+        let path = lab.folder.path().join("run.jsonl");
+        let looked = Arc::new(AtomicUsize::new(0));
+        let counter = looked.clone();
+        let ran = lab.run(&plan(&["a", "b", "c:a"]), move |name, number| {
+            let journal = fs::read_to_string(&path).expect("text");
+            let line = format!("{{\"at\":\"now\",\"type\":\"step_started\",\"resource\":\"container/{name}\"");
+            assert_eq!(journal.lines().filter(|one| one.starts_with(&line)).count(), 1, "{name}: {journal}");
+            assert!(journal.ends_with('\n'), "a line is written whole");
+            counter.fetch_add(1, Ordering::SeqCst);
+            if number == 1 { fails(Class::Retry) } else { Ok(()) }
+        });
+        assert_eq!((looked.load(Ordering::SeqCst), ran.summary().done), (6, 3));
+    }
+
+    #[test]
+    fn the_journal_tells_the_run_from_its_start_to_its_end_without_the_chatter() {
+        let ran = Lab::new().run(&plan(&["a"]), |_, _| Ok(()));
+        let types: Vec<String> = ran
+            .journal
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["type"].to_string())
+            .collect();
+        assert_eq!(types, ["\"run_started\"", "\"step_started\"", "\"step_done\"", "\"run_finished\""]);
+        assert!(ran.events.iter().any(|event| matches!(event, EventKind::StepProgress { .. })), "people hear it");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_journal_that_cannot_be_written_stops_the_run_before_the_first_call() {
+        let mut lab = Lab::new();
+        lab.journal = Journal::on_a_full_disk();
+        let ran = lab.run(&plan(&["a", "b"]), |_, _| Ok(()));
+        assert_eq!(ran.begun(), [""; 0]);
+        let error = ran.summary.expect_err("the disk is full");
+        assert_eq!(
+            (error.to_string().as_str(), error.source.kind()),
+            ("write the journal /dev/full", io::ErrorKind::StorageFull)
+        );
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_opened_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("file"), "").expect("written");
+        assert!(Journal::open(&folder.path().join("file"), "run").is_err());
+    }
+
+    #[test]
+    fn a_step_at_a_place_without_a_provider_fails_alone() {
+        let mut plan = plan(&["a", "b"]);
+        plan.steps[0].address.place = "nowhere".to_owned();
+        let ran = Lab::new().run(&plan, |_, _| Ok(()));
+        assert_eq!(*ran.summary(), Summary { done: 1, failed: 1, ..Summary::default() });
+    }
+
+    #[test]
+    fn needs_that_are_no_steps_of_the_plan_hold_nothing_up() {
+        let ran = Lab::new().run(&plan(&["a:elsewhere"]), |_, _| Ok(()));
+        assert_eq!(*ran.summary(), Summary { done: 1, ..Summary::default() });
+    }
+
+    #[test]
+    fn a_plan_in_a_circle_ends_and_does_nothing() {
+        let ran = Lab::new().run(&plan(&["a:b", "b:a"]), |_, _| Ok(()));
+        assert_eq!(*ran.summary(), Summary { skipped: 2, ..Summary::default() });
+    }
+
+    #[test]
+    fn an_error_says_whether_the_step_took_back_what_it_did() {
+        let ran = Lab::new().run(&plan(&["a"]), |_, _| {
+            Err(ApplyError { rolled_back: true, ..ApplyError::fatal("start it").help("look") })
+        });
+        assert_eq!(*ran.summary(), Summary { failed: 1, rolled_back: 1, ..Summary::default() });
+        let failed = EventKind::StepFailed {
+            address: address("a"),
+            reason: "start it".to_owned(),
+            help: Some("look".to_owned()),
+            rolled_back: true,
+        };
+        assert!(ran.events.contains(&failed), "{:?}", ran.events);
+    }
+}

@@ -37,6 +37,13 @@ impl Journal {
         self.file.sync_data()
     }
 
+    /// Returns a journal on a disk that is full.
+    #[cfg(all(test, target_os = "linux"))]
+    pub fn on_a_full_disk() -> Self {
+        let path = PathBuf::from("/dev/full");
+        Self { file: OpenOptions::new().append(true).open(&path).expect("Linux has it"), path }
+    }
+
     /// Returns where it lies.
     pub fn path(&self) -> &Path {
         &self.path

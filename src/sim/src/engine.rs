@@ -80,9 +80,12 @@ fn apply(place: &mut Place, step: &Step, created: String) -> Result<(), ApplyErr
     let sibling = |kind: Kind| ResourceId::new(kind, id.name.clone());
     match &step.action {
         Action::Delete { .. } => {
+            let ours = |kind: Kind| place.things.get(&sibling(kind)).is_some_and(|thing| !thing.foreign);
+            // seeded files are no object of the engine: a gateway goes on without them
             let user = Kind::ALL
                 .into_iter()
-                .find(|kind| kind.needs().contains(&id.kind) && place.things.contains_key(&sibling(*kind)));
+                .filter(|_| id.kind != Kind::Workspace)
+                .find(|kind| kind.needs().contains(&id.kind) && ours(*kind));
             if let Some(user) = user {
                 return Err(ApplyError::fatal(format!("remove {id}: {user}/{} uses it", id.name)));
             }

@@ -98,6 +98,11 @@ impl Config {
         &self.hash
     }
 
+    /// Returns the configuration as it was read.
+    pub(crate) fn shown(&self) -> &Value {
+        &self.root
+    }
+
     /// Returns where the gateway listens; options of the command line win over the file.
     pub(crate) fn listen_address(&self, port: Option<u16>, bind: Option<&str>) -> SocketAddr {
         let bind = bind.or_else(|| self.at("/gateway/bind").as_str());

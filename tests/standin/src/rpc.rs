@@ -59,6 +59,7 @@ fn config(gateway: &Gateway, active: &Active) -> Value {
         "exists": active.revision.exists,
         "valid": active.revision.issues.is_empty(),
         "issues": issues.map(|issue| json!({"path": issue.path, "message": issue.message})).collect::<Vec<_>>(),
+        "parsed": active.config.shown(),
         "hash": active.revision.hash,
         "configRevisionHash": active.revision.hash,
         "appliedConfigHash": active.config.hash(),

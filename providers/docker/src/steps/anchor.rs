@@ -16,8 +16,9 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
         return job.agent.remove(&name).await;
     }
     let image = job.image().await?;
-    if job.agent.inspect(&name).await?.is_none() {
-        job.agent.create(&name, anchor_body(&job.agent.names, &image)).await?;
+    match job.agent.inspect(&name).await? {
+        Some(found) => job.agent.refuse_foreign(&name, &found)?,
+        None => job.agent.create(&name, anchor_body(&job.agent.names, &image)).await?,
     }
     // from the root down: the owner of a volume's own folder can only be set from its parent
     let state = format!("{}/", layout::STATE.trim_start_matches('/'));

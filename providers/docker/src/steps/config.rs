@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use claw_core::plan::Effect;
 use claw_core::provider::ApplyError;
-use claw_core::secret::SecretSource;
 use claw_core::text::clean;
 use claw_core::value::Value;
 use claw_openclaw::{gateway, layout};
@@ -14,7 +13,7 @@ use claw_openclaw::{gateway, layout};
 use super::Job;
 use crate::agent::Agent;
 use crate::convert::published_port;
-use crate::files::{Entry, download, upload};
+use crate::files::{Contents, Entry, download, upload};
 use crate::helper::{Script, run};
 use crate::manifest::{self, Manifest};
 use crate::rules::digest;
@@ -29,11 +28,12 @@ const REFUSED: i64 = 65;
 const PLACE: &str = "set -eu; cd /claw/config; \
     OPENCLAW_CONFIG_PATH=/claw/config/.stage/openclaw.json openclaw config validate --json >/tmp/verdict 2>&1 \
     || { cat /tmp/verdict; exit 65; }; \
-    if [ -f openclaw.json ] && ! cmp -s openclaw.json .stage/openclaw.json; then \
+    if [ $settled = yes ]; then rm -f openclaw.json.previous; fi; \
+    if [ $unproven = no ] && [ -f openclaw.json ] && ! cmp -s openclaw.json .stage/openclaw.json; then \
     cp -p openclaw.json .stage/previous; mv -f .stage/previous openclaw.json.previous; fi; \
-    mv -f .stage/openclaw.json openclaw.json; rm -rf .stage; sync";
+    touch .stage/openclaw.json; mv -f .stage/openclaw.json openclaw.json; rm -rf .stage; sync";
 const RESTORE: &str = "set -eu; cd /claw/config; \
-    if [ -f openclaw.json.previous ]; then mv -f openclaw.json.previous openclaw.json; fi; sync";
+    if [ -f openclaw.json.previous ]; then touch openclaw.json.previous; mv -f openclaw.json.previous openclaw.json; fi; sync";
 
 /// Puts the file in place and has it taken over. Removing an agent removes it with its volume.
 pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
@@ -42,12 +42,16 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     }
     let content = content(job)?;
     let image = job.image().await?;
-    put(job, &image, &content).await?;
+    let found = download(&job.agent, layout::CONFIG).await?.unwrap_or_default();
+    let before = Before::find(job, &found);
+    put(job, &image, &content, &before).await?;
     let gateway = job.agent.inspect(&job.agent.gateway()).await?;
     let running = gateway.as_ref().is_some_and(|found| watch::stopped(found).is_none());
+    let changed = found.get(FILE).is_none_or(|file| **file != content);
     let outcome = match job.step.effect {
-        Effect::None => Ok(()),
         _ if !running => Ok(()),
+        Effect::None if job.is_blind() && changed => restart(job).await,
+        Effect::None => Ok(()),
         Effect::Hot => applied(job, &content).await,
         Effect::Restart | Effect::Replace => restart(job).await,
     };
@@ -61,9 +65,27 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
         return Err(error);
     }
     // a gateway that is about to be replaced may have to go back to the file it had
-    let kept = job.step.effect == Effect::None && gateway.is_some();
+    let replaced = job.step.effect == Effect::None && !job.is_blind() && gateway.is_some();
+    let kept = replaced || before.unproven;
     let files = BTreeMap::from([(FILE.to_owned(), digest(&content))]);
     manifest::write(&job.agent, "config", &Manifest { files, kept }).await
+}
+
+/// What is known of the file that is in place and of the one kept beside it.
+struct Before {
+    /// The file in place was put there for a container that is still being replaced: the one kept is the one to go back to.
+    unproven: bool,
+    /// The file in place was taken over: one kept beside it is older, and nothing goes back to it any more.
+    settled: bool,
+}
+
+impl Before {
+    fn find(job: &Job<'_>, contents: &Contents) -> Self {
+        let manifest = manifest::find(contents, "config").unwrap_or_default();
+        let unproven = manifest.kept && job.step.effect == Effect::None;
+        let is_known = contents.get(FILE).is_some_and(|file| manifest.files.get(FILE) == Some(&digest(file)));
+        Self { unproven, settled: is_known && !unproven }
+    }
 }
 
 /// Returns the file's bytes.
@@ -75,14 +97,16 @@ fn content(job: &Job<'_>) -> Result<Vec<u8>, ApplyError> {
     Ok(bytes)
 }
 
-async fn put(job: &Job<'_>, image: &str, content: &[u8]) -> Result<(), ApplyError> {
+async fn put(job: &Job<'_>, image: &str, content: &[u8], before: &Before) -> Result<(), ApplyError> {
     (job.ctx.progress)("validating the configuration");
     let entries = [
         Entry { path: ".stage/", content: b"", mode: 0o755, uid: 0 },
         Entry { path: ".stage/openclaw.json", content, mode: 0o644, uid: 0 },
     ];
     upload(&job.agent, layout::CONFIG, &entries).await?;
-    let outcome = run(&job.agent, Script { step: "config", image, text: PLACE, aside: false }).await?;
+    let word = |is: bool| if is { "yes" } else { "no" };
+    let text = format!("settled={}; unproven={}; {PLACE}", word(before.settled), word(before.unproven));
+    let outcome = run(&job.agent, Script { step: "config", image, text: &text, aside: false }).await?;
     if outcome.code == REFUSED {
         return Err(ApplyError::fatal(format!(
             "configure {}: {image} refuses it: {}",
@@ -110,9 +134,8 @@ fn verdict(output: &str) -> String {
 /// Waits until the gateway says that it runs with the file.
 async fn applied(job: &Job<'_>, content: &[u8]) -> Result<(), ApplyError> {
     (job.ctx.progress)("waiting for the gateway to take the configuration over");
-    let source = SecretSource::GatewayToken(job.agent.names.agent().to_owned());
-    let token = job.ctx.secrets.reveal(&source);
-    let token = token.map_err(|error| ApplyError::fatal(error.reason).help(error.help))?;
+    let token = watch::token_in_place(&job.agent).await?;
+    let token = token.ok_or_else(|| ApplyError::fatal("find the gateway's token: its secret file is gone"))?;
     let wanted: serde_json::Value = serde_json::from_slice(content)
         .map_err(|error| ApplyError::fatal(format!("read the configuration back: {error}")))?;
     let begun = Instant::now();
@@ -124,7 +147,7 @@ async fn applied(job: &Job<'_>, content: &[u8]) -> Result<(), ApplyError> {
         let Ok(stream) = job.agent.endpoint.dial(port).await else { continue };
         match gateway::call(stream, &token, "config.get").await {
             Ok(state) if gateway::config_applied(&state, &wanted) => {
-                return watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await;
+                return watch::until_healthy(&job.agent, job.ctx.progress).await;
             }
             Ok(state) if state["valid"] == false => last = "it calls the file invalid".to_owned(),
             Ok(_) => last = "it still runs with the file before".to_owned(),
@@ -141,7 +164,18 @@ async fn restart(job: &Job<'_>) -> Result<(), ApplyError> {
     (job.ctx.progress)("restarting the gateway");
     job.agent.stop(&job.agent.gateway()).await?;
     job.agent.start(&job.agent.gateway()).await?;
-    watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await
+    watch::until_healthy(&job.agent, job.ctx.progress).await
+}
+
+/// The container the file was put in place for is proven: there is no going back to the file before.
+pub async fn settle(agent: &Agent<'_>) -> Result<(), ApplyError> {
+    let contents = download(agent, layout::CONFIG).await?.unwrap_or_default();
+    match manifest::find(&contents, "config") {
+        Some(manifest) if manifest.kept => {
+            manifest::write(agent, "config", &Manifest { kept: false, ..manifest }).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Puts the file before back, with its manifest.

@@ -7,7 +7,6 @@ use claw_core::plan::Effect;
 use claw_core::provider::ApplyError;
 use claw_core::text::clean;
 use claw_core::value::Value;
-use claw_openclaw::config::TOKEN_KEY;
 use claw_openclaw::layout;
 use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
@@ -38,7 +37,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     if changed {
         put(job, &content).await?;
     }
-    if job.step.effect != Effect::None && is_running(job).await? {
+    if (job.step.effect != Effect::None || (job.is_blind() && changed)) && is_running(job).await? {
         let old = before.as_deref().map(|bytes| bytes.as_slice());
         take_over(job, if changed { old } else { None }).await?;
     }
@@ -95,10 +94,10 @@ async fn take_over(job: &Job<'_>, before: Option<&[u8]>) -> Result<(), ApplyErro
     let Some(before) = before else {
         job.agent.stop(&job.agent.gateway()).await?;
         job.agent.start(&job.agent.gateway()).await?;
-        return watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await;
+        return watch::until_healthy(&job.agent, job.ctx.progress).await;
     };
-    let outcome = match reload(job, &token_in(before)).await {
-        Ok(()) => watch::until_healthy(&job.agent, job.ctx.secrets, job.ctx.progress).await,
+    let outcome = match reload(job, &watch::token_in(before)).await {
+        Ok(()) => watch::until_healthy(&job.agent, job.ctx.progress).await,
         Err(error) => Err(error),
     };
     if let Err(mut error) = outcome {
@@ -111,15 +110,12 @@ async fn take_over(job: &Job<'_>, before: Option<&[u8]>) -> Result<(), ApplyErro
     Ok(())
 }
 
-fn token_in(file: &[u8]) -> SecretString {
-    let values: BTreeMap<String, Zeroizing<String>> = serde_json::from_slice(file).unwrap_or_default();
-    values.get(TOKEN_KEY).map(|token| token.as_str().to_owned()).unwrap_or_default().into()
-}
-
-/// Runs the reload inside the container. The token travels over standard input: arguments can be read by others.
+/// Runs the reload inside the container. The token travels over standard input: arguments can be read by others. The
+/// command gets a configuration that names no token, or it would take the new one from the file and be refused.
 async fn reload(job: &Job<'_>, token: &SecretString) -> Result<(), ApplyError> {
-    let script =
-        "IFS= read -r OPENCLAW_GATEWAY_TOKEN; export OPENCLAW_GATEWAY_TOKEN; exec openclaw secrets reload --json";
+    let script = "IFS= read -r OPENCLAW_GATEWAY_TOKEN; export OPENCLAW_GATEWAY_TOKEN; \
+        printf '{\"gateway\":{\"mode\":\"local\"}}' >/tmp/claw-reload.json; \
+        OPENCLAW_CONFIG_PATH=/tmp/claw-reload.json exec openclaw secrets reload --json";
     let what = "have the gateway read its secrets";
     let options = CreateExecOptions {
         attach_stdin: Some(true),

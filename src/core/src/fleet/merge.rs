@@ -41,6 +41,10 @@ pub fn include(main: &mut Node, other: Node, problems: &mut Vec<Problem>) {
 }
 
 fn adopt_names(section: &str, into: &mut Node, entry: Entry, problems: &mut Vec<Problem>) {
+    if entry.node.table().is_none() {
+        let message = format!("`{section}` wants a table, not {}", entry.node.type_word());
+        problems.push(Problem::error("wrong-type", message).at(entry.node.at.clone()));
+    }
     let (NodeValue::Table(names), NodeValue::Table(more)) = (&mut into.value, entry.node.value) else { return };
     for (name, item) in more {
         if let Some(first) = names.get(&name) {

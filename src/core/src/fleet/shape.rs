@@ -11,6 +11,9 @@ pub fn check(node: &mut Node, schema: &Json, problems: &mut Vec<Problem>) {
     Checker { root: schema, problems }.check(node, schema, "the file");
 }
 
+/// The schema of what may be anything that JSON can say.
+static ANYTHING: Json = Json::Bool(true);
+
 struct Checker<'a> {
     root: &'a Json,
     problems: &'a mut Vec<Problem>,
@@ -28,6 +31,13 @@ impl<'a> Checker<'a> {
             );
             return false;
         }
+        if let NodeValue::Float(number) = node.value
+            && !number.is_finite()
+        {
+            self.problems
+                .push(Problem::error("number-range", format!("`{name}` cannot be {number}")).at(node.at.clone()));
+            return false;
+        }
         if !fits(node, schema) {
             self.problems.push(
                 Problem::error("wrong-type", format!("`{name}` wants {}, not {}", wanted(schema), node.type_word()))
@@ -38,9 +48,8 @@ impl<'a> Checker<'a> {
         match &mut node.value {
             NodeValue::Table(_) => self.table(node, schema, name),
             NodeValue::Array(items) => {
-                if let Some(of) = schema.get("items") {
-                    items.retain_mut(|item| self.check(item, of, name));
-                }
+                let of = schema.get("items").unwrap_or(&ANYTHING);
+                items.retain_mut(|item| self.check(item, of, name));
             }
             NodeValue::String(text) => return self.word(&node.at, schema, name, text),
             NodeValue::Integer(digits) => return self.range(&node.at, schema, name, digits),
@@ -53,7 +62,7 @@ impl<'a> Checker<'a> {
         let at = node.at.clone();
         let NodeValue::Table(entries) = &mut node.value else { return };
         let properties = schema.get("properties").and_then(Json::as_object);
-        let additional = schema.get("additionalProperties").unwrap_or(&Json::Bool(true));
+        let additional = schema.get("additionalProperties").unwrap_or(&ANYTHING);
         for key in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
             if !entries.contains_key(key) {
                 self.problems.push(
@@ -71,7 +80,7 @@ impl<'a> Checker<'a> {
                 self.unknown_key(key, entry.key.clone(), known.collect(), name);
                 false
             } else {
-                !additional.is_object() || self.check(&mut entry.node, additional, key)
+                self.check(&mut entry.node, additional, key)
             }
         });
     }

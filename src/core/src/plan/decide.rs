@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Action, Effect, Inputs, Reason};
-use crate::name::Address;
-use crate::observed::{Owner, Seen};
+use crate::name::{Address, Kind};
+use crate::observed::{Owner, Seen, State};
 use crate::value::diff;
 
 /// What would be done to a resource, and what speaks against it.
@@ -29,11 +29,20 @@ pub(super) fn decide(inputs: Inputs<'_>) -> (Decisions, Vec<Address>) {
         }
     }
     for (address, actual) in inputs.observed.orphans(inputs.desired) {
-        let held = inputs.observed.incomplete.get(&address.place).map(|why| Reason::Unknown { why: why.clone() });
+        let unseen = inputs.observed.incomplete.get(&address.place).or_else(|| unseen_sibling(inputs, address));
+        let held = unseen.map(|why| Reason::Unknown { why: why.clone() });
         let action = Action::Delete { before: actual.fields.clone() };
         decisions.insert(address.clone(), Decision { action, effect: Effect::None, held });
     }
     (decisions, unchanged)
+}
+
+/// Returns why a part of the same agent could not be seen: what may rest on an orphan keeps it.
+fn unseen_sibling<'a>(inputs: Inputs<'a>, address: &Address) -> Option<&'a String> {
+    Kind::ALL.into_iter().find_map(|kind| match inputs.observed.states.get(&address.sibling(kind)) {
+        Some(State::Unknown { why }) => Some(why),
+        _ => None,
+    })
 }
 
 /// Decides about a resource that shall be; `None` when it is.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::Decisions;
-use super::{Inputs, Policy, Reason};
+use super::{Action, Inputs, Policy, Reason};
 use crate::name::{Address, Kind};
 use crate::observed::{Owner, State};
 
@@ -33,7 +33,8 @@ fn hold_suspended(inputs: Inputs<'_>, decisions: &mut Decisions) {
     }
 }
 
-/// An agent goes as a whole or not at all: while its data may not be lost, nothing of it is deleted.
+/// An agent goes as a whole or not at all: while its data may not be lost, nothing of it is deleted. A new one in the
+/// place of what holds data loses it as well.
 fn hold_data(inputs: Inputs<'_>, decisions: &mut Decisions) {
     let keep: BTreeSet<(String, String)> = decisions
         .iter()
@@ -42,10 +43,11 @@ fn hold_data(inputs: Inputs<'_>, decisions: &mut Decisions) {
         .map(|(address, _)| (address.place.clone(), address.id.name.clone()))
         .collect();
     for (address, decision) in decisions {
-        if decision.action.is_delete()
-            && decision.held.is_none()
-            && keep.contains(&(address.place.clone(), address.id.name.clone()))
-        {
+        let replaced = matches!(decision.action, Action::Replace { .. })
+            && address.id.kind.holds_data()
+            && !inputs.policy.allow_destroy.contains(&address.id.name);
+        let deleted = decision.action.is_delete() && keep.contains(&(address.place.clone(), address.id.name.clone()));
+        if decision.held.is_none() && (deleted || replaced) {
             decision.held = Some(Reason::Data { name: address.id.name.clone() });
         }
     }

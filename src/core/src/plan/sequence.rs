@@ -54,12 +54,13 @@ fn ordered(inputs: Inputs<'_>, things: Vec<(Address, Action, Effect)>) -> Vec<St
     order.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect()
 }
 
-/// Files that are put in place before their container starts disturb nothing.
+/// Files that are put in place before their container starts disturb nothing; beside one that is held they do.
 fn settle_effects(decisions: &mut Decisions) {
     let fresh: BTreeSet<Address> = decisions
         .iter()
         .filter(|(address, decision)| {
             address.id.kind == Kind::Container
+                && decision.held.is_none()
                 && matches!(decision.action, Action::Create { .. } | Action::Replace { .. })
         })
         .map(|(address, _)| address.clone())
@@ -71,7 +72,7 @@ fn settle_effects(decisions: &mut Decisions) {
     }
 }
 
-/// Drops what was not asked for: neither named nor needed by what is named.
+/// Drops what was not asked for: neither named, nor needed by what is named, nor in the way of a delete that is named.
 fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
     let targets = &inputs.policy.targets;
     if targets.is_empty() {
@@ -89,7 +90,19 @@ fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
             todo.extend(resource.needs.iter().cloned());
         }
     }
+    let mut going: Vec<Address> = keep.iter().filter(|address| is_delete(decisions, address)).cloned().collect();
+    while let Some(address) = going.pop() {
+        for user in dependents(&address) {
+            if is_delete(decisions, &user) && keep.insert(user.clone()) {
+                going.push(user);
+            }
+        }
+    }
     decisions.retain(|address, _| keep.contains(address));
+}
+
+fn is_delete(decisions: &Decisions, address: &Address) -> bool {
+    decisions.get(address).is_some_and(|decision| decision.action.is_delete())
 }
 
 fn suspended(inputs: Inputs<'_>) -> Vec<Suspended> {
