@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -370,6 +370,7 @@ fn whatever_is_removed_by_hand_comes_back() {
         vec![vec!["rm", "-f", &ann]],
         vec![vec!["rm", "-f", &anchor]],
         vec![vec!["rm", "-f", &ann, &anchor], vec!["network", "rm", &ann]],
+        vec![vec!["stop", "-t", "1", &ann], vec!["network", "rm", &ann]],
     ] {
         removed.iter().for_each(|args| assert!(docker(args).is_some(), "{args:?}"));
         fleet.claw(&["drift"]).exits(2);
@@ -385,6 +386,33 @@ fn whatever_is_removed_by_hand_comes_back() {
     converged(&fleet);
     assert!(!chat(&ann, "who are you").contains("remember me"), "its memory went with its volume");
     assert_eq!(sweep.marked(), parts("hdheal", &["ann"]));
+}
+
+#[test]
+fn a_second_network_of_the_same_name_is_removed() {
+    if !engine() {
+        return;
+    }
+    let (sweep, fleet, ann) = one("hdnet");
+    create_network(&format!(r#"{{"Name":"{ann}","Labels":{{"claw.fleet":"hdnet","claw.agent":"ann"}}}}"#));
+    assert_eq!(sweep.marked().len(), parts("hdnet", &["ann"]).len() + 1);
+    let before = life(&ann);
+    plan(&fleet).exits(2).says("copies");
+    apply(&fleet).ok();
+    converged(&fleet);
+    assert_eq!(sweep.marked(), parts("hdnet", &["ann"]));
+    assert_eq!(life(&ann), before, "the one in use stayed");
+}
+
+/// Creates a network without the check for its name that the docker command line asks for.
+fn create_network(body: &str) {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let mut stream = UnixStream::connect(host.strip_prefix("unix://").unwrap_or("/var/run/docker.sock")).unwrap();
+    let head = "POST /v1.41/networks/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json";
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("201 Created"), "{answer}");
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod docker;
 mod openclaw;
 mod plans;
 mod properties;
+mod secrets;
 mod tidy;
 mod transcripts;

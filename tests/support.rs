@@ -185,12 +185,15 @@ pub fn have_image(what: &str, image: &str, script: &str) -> bool {
 }
 
 /// Removes everything of a fleet from the engine when a test ends, however it ends.
-pub struct Sweep(pub &'static str);
+/// Another process with the same tests waits for its turn.
+pub struct Sweep(pub &'static str, #[expect(dead_code, reason = "held until it is dropped")] fs::File);
 
 impl Sweep {
     /// Removes what an earlier test left, and will remove what this one leaves.
     pub fn new(fleet: &'static str) -> Self {
-        let sweep = Self(fleet);
+        let turn = fs::File::create(std::env::temp_dir().join(format!("claw-test-{fleet}.lock"))).unwrap();
+        turn.lock().unwrap();
+        let sweep = Self(fleet, turn);
         sweep.clean();
         sweep
     }

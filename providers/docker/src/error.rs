@@ -24,6 +24,11 @@ pub fn is_conflict(error: &Engine) -> bool {
     status(error) == Some(409)
 }
 
+/// Whether a network still has running containers.
+pub fn is_in_use(error: &Engine) -> bool {
+    status(error) == Some(403)
+}
+
 fn status(error: &Engine) -> Option<u16> {
     match error {
         Engine::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -57,7 +62,8 @@ pub fn explain(error: &Engine) -> (Class, String, Option<&'static str>) {
             "the engine does not run, or is starting: start it, or set `endpoint` or DOCKER_HOST",
         ),
     ];
-    let refused: [(&str, Class, &str); 6] = [
+    let refused: [(&str, Class, &str); 7] = [
+        ("is ambiguous", Class::Conflict, "a killed run left a second network of the name behind; apply again"),
         (
             "no space left on device",
             Class::Fatal,

@@ -38,7 +38,8 @@ pub const PENDING: &str = "pending";
 struct Inventory {
     containers: BTreeMap<String, HashMap<String, String>>,
     volumes: BTreeMap<String, HashMap<String, String>>,
-    networks: BTreeMap<String, HashMap<String, String>>,
+    /// Several may have one name.
+    networks: BTreeMap<String, Vec<HashMap<String, String>>>,
 }
 
 /// Returns what the engine has.
@@ -123,7 +124,8 @@ async fn take_inventory(docker: &bollard::Docker) -> Result<Inventory, Refusal> 
         inventory.volumes.insert(volume.name, volume.labels);
     }
     for network in docker.list_networks(None::<ListNetworksOptions>).await? {
-        inventory.networks.insert(network.name.unwrap_or_default(), network.labels.unwrap_or_default());
+        let same = inventory.networks.entry(network.name.unwrap_or_default()).or_default();
+        same.push(network.labels.unwrap_or_default());
     }
     Ok(inventory)
 }
@@ -131,7 +133,7 @@ async fn take_inventory(docker: &bollard::Docker) -> Result<Inventory, Refusal> 
 impl Inventory {
     /// Returns the agents of which something carries the fleet's mark.
     fn agents(&self, fleet: &str) -> BTreeSet<String> {
-        let all = self.containers.values().chain(self.networks.values()).chain(self.volumes.values());
+        let all = self.containers.values().chain(self.networks.values().flatten()).chain(self.volumes.values());
         all.filter(|labels| labels.get(FLEET_LABEL).is_some_and(|mark| mark == fleet))
             .filter_map(|labels| labels.get(AGENT_LABEL).cloned())
             .collect()
@@ -180,9 +182,14 @@ impl Look<'_> {
     }
 
     fn network(&self) -> Option<State> {
-        let labels = self.inventory.networks.get(&self.agent.names.of(Role::Network))?;
-        let fields = Fields::from([("driver".to_owned(), "bridge".into())]);
-        Some(State::Present(Actual { fields, owner: self.owner(labels), ..Actual::default() }))
+        let all = self.inventory.networks.get(&self.agent.names.of(Role::Network))?;
+        let mut fields = Fields::from([("driver".to_owned(), "bridge".into())]);
+        if all.len() > 1 {
+            fields.insert("copies".to_owned(), (all.len() as u64).into());
+        }
+        let foreign = all.iter().any(|labels| self.owner(labels) == Owner::Foreign);
+        let owner = if foreign { Owner::Foreign } else { Owner::Ours };
+        Some(State::Present(Actual { fields, owner, ..Actual::default() }))
     }
 
     fn volumes(&self) -> Option<State> {

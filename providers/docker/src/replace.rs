@@ -4,6 +4,7 @@
 //! While a replacement is under way the container before is called `…previous`, and, when the image changes, a copy of
 //! its state lies in the volume `…aside`, marked complete when it is.
 
+use bollard::models::ContainerInspectResponse;
 use claw_core::plan::Effect;
 use claw_core::provider::ApplyError;
 use claw_core::value::{Fields, Value};
@@ -15,7 +16,7 @@ use crate::files::download;
 use crate::helper::{Script, run};
 use crate::manifest;
 use crate::names::Role;
-use crate::steps::{Job, config, volume};
+use crate::steps::{Job, config, network, volume};
 use crate::watch;
 
 const COPY_ASIDE: &str = "set -eu; rm -rf /claw/aside/copy /claw/aside/complete; mkdir /claw/aside/copy; \
@@ -39,9 +40,10 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     let image = job.image().await?;
     let now = job.agent.inspect(&gateway).await?;
     let before = job.agent.inspect(&previous).await?;
+    let network = network::settle(&job.agent).await?;
     if let Some(found) = &now {
         job.agent.refuse_foreign(&gateway, found)?;
-        if is_as_wanted(&gateway_fields(found), after) {
+        if is_as_wanted(&gateway_fields(found), after) && is_attached(job, found, network.as_deref()) {
             return keep(job, found, before.is_some()).await;
         }
     }
@@ -75,12 +77,16 @@ fn is_as_wanted(found: &Fields, wanted: &Fields) -> bool {
     relevant(found) == relevant(wanted)
 }
 
+/// Whether the container can start: it remembers its network's id, and one made in that one's place has another.
+fn is_attached(job: &Job<'_>, found: &ContainerInspectResponse, network: Option<&str>) -> bool {
+    let settings = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let own = settings.and_then(|networks| networks.get(&job.agent.names.of(Role::Network)));
+    let id = own.and_then(|own| own.network_id.as_deref()).filter(|id| !id.is_empty());
+    id.is_none_or(|id| Some(id) == network)
+}
+
 /// The container is the right one: have it run, and finish what was begun.
-async fn keep(
-    job: &Job<'_>,
-    found: &bollard::models::ContainerInspectResponse,
-    replacing: bool,
-) -> Result<(), ApplyError> {
+async fn keep(job: &Job<'_>, found: &ContainerInspectResponse, replacing: bool) -> Result<(), ApplyError> {
     let name = job.agent.gateway();
     let runs = watch::stopped(found).is_none();
     if runs && job.step.effect >= Effect::Restart && !is_starting(job) {
@@ -107,11 +113,7 @@ fn is_starting(job: &Job<'_>) -> bool {
         .is_some_and(|text| text.starts_with("starting"))
 }
 
-async fn set_aside(
-    job: &Job<'_>,
-    found: &bollard::models::ContainerInspectResponse,
-    image: &str,
-) -> Result<(), ApplyError> {
+async fn set_aside(job: &Job<'_>, found: &ContainerInspectResponse, image: &str) -> Result<(), ApplyError> {
     let gateway = job.agent.gateway();
     (job.ctx.progress)("stopping the gateway");
     job.agent.stop(&gateway).await?;

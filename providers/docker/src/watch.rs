@@ -45,11 +45,11 @@ pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, token: 
         return Health::Starting("the gateway's port is not open yet".to_owned());
     };
     let mut vitals = Vitals::default();
-    vitals.startup = ask(agent, port, "/startupz").await;
+    vitals.startup = ask(agent, port, "/startupz", token).await;
     let version =
         vitals.startup.as_ref().and_then(|answer| answer.body["version"].as_str()).map(|text| clean(text, 40));
     if vitals.startup.as_ref().is_some_and(|answer| answer.status == 200) {
-        vitals.ready = ask(agent, port, "/readyz").await;
+        vitals.ready = ask(agent, port, "/readyz", token).await;
     }
     if let (Some(token), Some(200)) = (token, vitals.ready.as_ref().map(|answer| answer.status)) {
         for (method, slot) in [("status", &mut vitals.status), ("models.authStatus", &mut vitals.auth)] {
@@ -67,9 +67,9 @@ pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, token: 
     health::decide(&vitals, version)
 }
 
-async fn ask(agent: &Agent<'_>, port: u16, path: &str) -> Option<gateway::Answer> {
+async fn ask(agent: &Agent<'_>, port: u16, path: &str, token: Option<&SecretString>) -> Option<gateway::Answer> {
     let stream = agent.endpoint.dial(port).await.ok()?;
-    gateway::get(stream, path).await.ok()
+    gateway::get(stream, path, token).await.ok()
 }
 
 async fn call(

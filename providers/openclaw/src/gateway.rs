@@ -49,9 +49,9 @@ pub struct Answer {
     pub body: Json,
 }
 
-/// Asks for a path without a token: the health paths.
-pub async fn get(stream: Box<dyn Stream>, path: &str) -> Result<Answer, AskError> {
-    ask(stream, Method::GET, path, None, None, ASK_SECONDS_MAX).await
+/// Asks for one of the health paths. They answer without a token too, and then keep the version to themselves.
+pub async fn get(stream: Box<dyn Stream>, path: &str, token: Option<&SecretString>) -> Result<Answer, AskError> {
+    ask(stream, Method::GET, path, token, None, ASK_SECONDS_MAX).await
 }
 
 /// Calls an admin method and returns its payload.

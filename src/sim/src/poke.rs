@@ -68,7 +68,10 @@ impl Poke {
                 Ok(format!("put something foreign in the place of {id}"))
             }
             Self::Fail(id, times) => {
-                on_thing(world, id, |place| place.failing.insert(id.clone(), *times).is_none() || true)?;
+                on_thing(world, id, |place| {
+                    place.failing.insert(id.clone(), *times);
+                    true
+                })?;
                 Ok(format!("the next {times} changes of {id} fail"))
             }
         }

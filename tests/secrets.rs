@@ -1,0 +1,147 @@
+//! Secrets that were tampered with, cut off, made for others or cannot be opened: named, held, and nothing lost.
+
+use std::fs;
+
+use crate::support::Fleet;
+
+const CANARY: &str = "canary-0b5e6c1d";
+
+/// A fleet with two secrets that one agent refers to, applied in the sandbox.
+fn fleet() -> Fleet {
+    let fleet = Fleet::new(
+        "secrt1",
+        "[agents.pete]\non = \"docker\"\nversion = \"2026.9.6\"\nmodel = \"anthropic/claude-sonnet-5\"\nsecrets = [\"default\"]\n\
+         [agents.pete.settings]\nchannels.telegram.botToken = \"secret:default/TELEGRAM\"\n",
+    );
+    fleet.secret("default/ANTHROPIC_API_KEY", CANARY);
+    fleet.secret("default/TELEGRAM", "another");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).ok();
+    fleet
+}
+
+/// Asserts that a plan holds the secrets and what rests on them, says why, and that apply changes nothing.
+#[track_caller]
+fn is_held(fleet: &Fleet, why: &str) {
+    let world = fs::read_to_string(fleet.path().join(".claw/sandbox/world.json")).unwrap();
+    let plan = fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).exits(3).says(why).says("secrets: held");
+    assert!(!plan.all().contains(CANARY));
+    fleet.claw(&["apply", "--sandbox", "--yes"]).exits(3);
+    assert_eq!(world, fs::read_to_string(fleet.path().join(".claw/sandbox/world.json")).unwrap());
+}
+
+/// Returns the profile's text and the `age` blocks in it.
+fn blocks(text: &str) -> Vec<String> {
+    text.split("-----BEGIN AGE ENCRYPTED FILE-----")
+        .skip(1)
+        .map(|part| part.split("-----END AGE").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn swapped_values_are_held() {
+    let fleet = fleet();
+    let text = fleet.read("secrets/default.toml");
+    let found = blocks(&text);
+    let swapped = text.replace(&found[0], "@first@").replace(&found[1], &found[0]).replace("@first@", &found[1]);
+    fleet.write("secrets/default.toml", &swapped);
+    is_held(&fleet, "default/ANTHROPIC_API_KEY");
+}
+
+#[test]
+fn a_flipped_mac_is_held() {
+    let fleet = fleet();
+    let text = fleet.read("secrets/default.toml");
+    let at = text.find("mac = \"").unwrap() + 7;
+    let flipped = if &text[at..=at] == "A" { "B" } else { "A" };
+    fleet.write("secrets/default.toml", &format!("{}{flipped}{}", &text[..at], &text[at + 1..]));
+    is_held(&fleet, "default/");
+}
+
+#[test]
+fn cut_off_armour_is_held_or_refused_with_its_place() {
+    let fleet = fleet();
+    let text = fleet.read("secrets/default.toml");
+    let block = &blocks(&text)[0];
+    let lines: Vec<&str> = block.trim().lines().collect();
+    let cut = text.replace(block, &format!("\n{}\n", lines[..lines.len() - 2].join("\n")));
+    fleet.write("secrets/default.toml", &cut);
+    let ran = fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).says("ANTHROPIC_API_KEY");
+    assert!([3, 65].contains(&ran.code), "{}", ran.all());
+    assert!(!ran.all().contains(CANARY));
+}
+
+#[test]
+fn a_secret_for_other_recipients_is_held_and_says_for_whom() {
+    let (fleet, stranger) = (fleet(), Fleet::empty());
+    stranger.claw(&["identity", "new"]).ok();
+    let identity = fs::read_to_string(stranger.home().join(".config/claw/identity.txt")).unwrap();
+    fs::write(fleet.home().join(".config/claw/identity.txt"), identity).unwrap();
+    is_held(&fleet, "encrypted to others");
+}
+
+#[test]
+fn without_an_identity_a_plan_still_shows_what_it_can() {
+    let fleet = fleet();
+    fs::remove_file(fleet.home().join(".config/claw/identity.txt")).unwrap();
+    is_held(&fleet, "no identity");
+    fleet.claw(&["check"]).ok();
+    fleet.claw(&["secret", "list"]).ok().says("default/TELEGRAM");
+    fleet.claw(&["status", "--sandbox"]).ok().says("pete");
+    fleet.claw(&["secret", "get", "default/TELEGRAM"]).exits(65).says("no identity");
+}
+
+#[test]
+fn a_named_identity_that_is_not_there_is_an_error_and_never_shown() {
+    let fleet = fleet();
+    for (value, says) in
+        [("/nowhere/identity.txt", "/nowhere/identity.txt"), ("AGE-SECRET-KEY-1BROKEN", "CLAW_IDENTITY")]
+    {
+        let output = fleet.command(&["plan", "--sandbox"]).env("CLAW_IDENTITY", value).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(65), "{text}");
+        assert!(says != "CLAW_IDENTITY" || !text.contains("1BROKEN"), "{text}");
+    }
+}
+
+#[test]
+fn the_profile_of_another_fleet_is_refused() {
+    let fleet = fleet();
+    let text = fleet.read("secrets/default.toml");
+    fleet.write("secrets/default.toml", &text.replace("fleet = \"secrt1\"", "fleet = \"other1\""));
+    let ran = fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]);
+    assert!([3, 65].contains(&ran.code), "{}", ran.all());
+    assert!(ran.all().contains("other1"), "{}", ran.all());
+}
+
+#[test]
+fn a_changed_secret_reaches_only_agents_that_refer_to_it() {
+    let fleet = fleet();
+    let text = fleet.read("fleet.toml");
+    fleet.write("fleet.toml", &text.replace("channels.telegram.botToken = \"secret:default/TELEGRAM\"\n", ""));
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.secret("default/TELEGRAM", "changed");
+    fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).ok();
+}
+
+#[test]
+fn the_sandbox_keeps_no_secret_in_clear() {
+    let fleet = fleet();
+    let mut all = String::new();
+    for args in [
+        &["plan", "--sandbox", "--full"] as &[&str],
+        &["plan", "--sandbox", "--json"],
+        &["show", "--sandbox", "pete"],
+        &["show", "--sandbox", "pete", "--json"],
+        &["status", "--sandbox", "--json"],
+        &["drift", "--sandbox", "--json"],
+        &["graph", "--json"],
+        &["check", "--json"],
+        &["secret", "list", "--json"],
+    ] {
+        all += &fleet.claw(args).all();
+    }
+    assert!(!all.contains(CANARY));
+    let found = std::process::Command::new("grep").args(["-rlF", CANARY]).arg(fleet.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "no file has it in clear");
+}
