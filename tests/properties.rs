@@ -198,7 +198,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn after_an_apply_there_is_nothing_left_to_do_and_nothing_too_many(past in past(), now in agents(0..=6)) {

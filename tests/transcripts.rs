@@ -279,6 +279,16 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 #[test]
+fn an_engine_that_is_named_and_cannot_be_reached_is_never_replaced_by_another() {
+    let fleet = Fleet::example("quickstart");
+    let output = fleet.command(&["plan"]).env("DOCKER_HOST", "tcp://192.0.2.1:2375").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("tcp://192.0.2.1:2375"));
+    fleet.edit("[providers.docker]", "[providers.docker]\nendpoint = \"ssh://somewhere\"");
+    fleet.claw(&["check"]).exits(65).says("ssh://somewhere");
+}
+
+#[test]
 fn completions_are_made_for_every_shell() {
     let fleet = Fleet::empty();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {

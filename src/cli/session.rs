@@ -69,7 +69,7 @@ impl Session {
             }
         };
         let providers =
-            if global.sandbox { wiring::simulated(&fleet, &world(setup)?) } else { wiring::providers(&fleet, setup) };
+            if global.sandbox { wiring::simulated(&fleet, &world(setup)?) } else { wiring::providers(&fleet, setup)? };
         Ok(Self { fleet, sources, desired, warnings, vault, rules, providers, unresolved: BTreeMap::new() })
     }
 

@@ -10,6 +10,7 @@ use claw_docker::{DockerProvider, DockerRules, LocalSocket};
 use claw_engine::observe::Providers;
 use claw_sim::{Faults, SimEngine, World};
 
+use crate::error::CommandError;
 use crate::setup::{self, Setup};
 
 /// Returns what the fleet's providers know without looking.
@@ -36,16 +37,15 @@ pub fn check_endpoints(fleet: &Fleet) -> Vec<Problem> {
 }
 
 /// Returns the providers of the real world.
-pub fn providers(fleet: &Fleet, setup: &Setup) -> Providers {
-    let make = |(name, table): (&String, &ProviderTable)| -> Option<(String, Arc<dyn Provider>)> {
-        match table.kind? {
-            ProviderKind::Docker => {
-                let endpoint = Arc::new(socket(table, setup));
-                Some((name.clone(), Arc::new(DockerProvider::new(name, &fleet.meta.id, endpoint))))
-            }
+pub fn providers(fleet: &Fleet, setup: &Setup) -> Result<Providers, CommandError> {
+    let mut providers = Providers::new();
+    for (name, table) in &fleet.providers {
+        if let Some(ProviderKind::Docker) = table.kind {
+            let endpoint = Arc::new(socket(table, setup)?);
+            providers.insert(name.clone(), Arc::new(DockerProvider::new(name, &fleet.meta.id, endpoint)));
         }
-    };
-    fleet.providers.iter().filter_map(make).collect()
+    }
+    Ok(providers)
 }
 
 /// Returns the providers of the simulated world.
@@ -56,14 +56,18 @@ pub fn simulated(fleet: &Fleet, world: &World) -> Providers {
     fleet.providers.keys().map(make).collect()
 }
 
-/// The socket the fleet names, else the one the environment names, else the first usual one that is there.
-fn socket(table: &ProviderTable, setup: &Setup) -> LocalSocket {
-    let named = table.endpoint.as_deref().or_else(|| setup.env("DOCKER_HOST")).and_then(LocalSocket::parse);
-    named.unwrap_or_else(|| {
-        let usual = PathBuf::from("/var/run/docker.sock");
-        let rootless = setup.env("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("docker.sock"));
-        let desktop = setup.home().map(|home| home.join(".docker/run/docker.sock"));
-        let found = [Some(usual.clone()), rootless, desktop].into_iter().flatten().find(|path| path.exists());
-        LocalSocket::new(&found.unwrap_or(usual))
-    })
+/// The socket the fleet names, else the one the environment names, else the first usual one that is there. One that is
+/// named and cannot be used is an error: another engine is not what was meant.
+fn socket(table: &ProviderTable, setup: &Setup) -> Result<LocalSocket, CommandError> {
+    if let Some(endpoint) = table.endpoint.as_deref().or_else(|| setup.env("DOCKER_HOST")) {
+        return LocalSocket::parse(endpoint).ok_or_else(|| {
+            CommandError::usage(format!("DOCKER_HOST `{endpoint}` is not an engine claw can reach"))
+                .help("unset it, or point it to a socket: unix:///path/to/docker.sock")
+        });
+    }
+    let usual = PathBuf::from("/var/run/docker.sock");
+    let rootless = setup.env("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("docker.sock"));
+    let desktop = setup.home().map(|home| home.join(".docker/run/docker.sock"));
+    let found = [Some(usual.clone()), rootless, desktop].into_iter().flatten().find(|path| path.exists());
+    Ok(LocalSocket::new(&found.unwrap_or(usual)))
 }

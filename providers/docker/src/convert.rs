@@ -34,6 +34,8 @@ pub fn gateway_body(names: &Names, fields: &Fields) -> ContainerCreateBody {
     let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(port) };
     let container_port = format!("{}/tcp", layout::GATEWAY_PORT);
     ContainerCreateBody {
+        // a killed gateway's lease on its state is only taken over at once by one with the same host name
+        hostname: Some(names.agent().to_owned()),
         image: Some(text("image")),
         cmd: Some(layout::COMMAND.map(str::to_owned).to_vec()),
         user: Some(format!("{0}:{0}", layout::UID)),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use claw_core::provider::ApplyError;
+use claw_core::secret::Secrets;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
@@ -38,4 +39,9 @@ pub async fn write(agent: &Agent<'_>, resource: &str, manifest: &Manifest) -> Re
 
 fn path(resource: &str) -> String {
     format!("manifest/{resource}.json")
+}
+
+/// Returns the keyed digest of a secret file for its manifest; `None` without an identity.
+pub fn secret_digest(secrets: &dyn Secrets, file: &[u8]) -> Option<String> {
+    secrets.fingerprint(file).ok().map(|fingerprint| data_encoding::HEXLOWER.encode(&fingerprint.0))
 }

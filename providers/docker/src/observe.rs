@@ -252,7 +252,7 @@ impl Look<'_> {
             })
             .collect();
         let loaded = manifest::find(contents, "secrets").and_then(|found| found.files.get("secrets.json").cloned());
-        if loaded != secret_digest(self.secrets, file) {
+        if loaded != manifest::secret_digest(self.secrets, file) {
             fields.insert(PENDING.to_owned(), "the gateway was not told of the file".into());
         }
         Some(fields)
@@ -347,9 +347,4 @@ fn config_file(contents: &Contents) -> Option<Fields> {
         fields.insert(PENDING.to_owned(), "the gateway was not told of the file".into());
     }
     Some(fields)
-}
-
-/// Returns the keyed digest of a secret file for its manifest; `None` without an identity.
-pub fn secret_digest(secrets: &dyn Secrets, file: &[u8]) -> Option<String> {
-    secrets.fingerprint(file).ok().map(|fingerprint| data_encoding::HEXLOWER.encode(&fingerprint.0))
 }

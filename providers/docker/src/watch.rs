@@ -44,22 +44,24 @@ pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, token: 
     let Some(port) = published_port(found) else {
         return Health::Starting("the gateway's port is not open yet".to_owned());
     };
-    let mut vitals = Vitals::default();
-    vitals.startup = ask(agent, port, "/startupz", token).await;
+    let mut vitals = Vitals { startup: ask(agent, port, "/startupz", token).await, ..Vitals::default() };
     let version =
         vitals.startup.as_ref().and_then(|answer| answer.body["version"].as_str()).map(|text| clean(text, 40));
     if vitals.startup.as_ref().is_some_and(|answer| answer.status == 200) {
         vitals.ready = ask(agent, port, "/readyz", token).await;
     }
-    if let (Some(token), Some(200)) = (token, vitals.ready.as_ref().map(|answer| answer.status)) {
-        for (method, slot) in [("status", &mut vitals.status), ("models.authStatus", &mut vitals.auth)] {
+    let ready = vitals.ready.as_ref().map(|answer| answer.status);
+    if let (Some(token), Some(status)) = (token, ready) {
+        let mut questions = vec![("status", &mut vitals.status), ("models.authStatus", &mut vitals.auth)];
+        if status != 200 {
+            questions.push(("channels.status", &mut vitals.channels));
+        }
+        for (method, slot) in questions {
             match call(agent, port, token, method).await {
                 Ok(payload) => *slot = Some(payload),
                 Err(error) => {
-                    if let Some(refused) = health::refused(&error) {
-                        return refused;
-                    }
-                    return Health::Starting(format!("failed to {error}"));
+                    let starting = || Health::Starting(format!("failed to {error}"));
+                    return health::refused(&error).unwrap_or_else(starting);
                 }
             }
         }

@@ -30,6 +30,8 @@ pub struct Vitals {
     pub status: Option<Json>,
     /// The payload of `models.authStatus`.
     pub auth: Option<Json>,
+    /// The payload of `channels.status`, asked for when the gateway is not ready.
+    pub channels: Option<Json>,
 }
 
 /// Returns how an agent is, from what its gateway answered.
@@ -41,6 +43,7 @@ pub fn decide(vitals: &Vitals, version: Option<String>) -> Health {
     }
     match &vitals.ready {
         Some(answer) if answer.status == 200 && answer.body["ready"] == true => {}
+        Some(answer) if only_channels_fail(answer, vitals.channels.as_ref()) => {}
         Some(answer) => return Health::Starting(format!("not ready: {}", names(&answer.body["failing"]))),
         None => return Health::Starting("the gateway does not say that it is ready".to_owned()),
     }
@@ -58,6 +61,18 @@ pub fn decide(vitals: &Vitals, version: Option<String>) -> Health {
 /// Returns why a question failed, in the words of health; `None` when the gateway is only not up yet.
 pub fn refused(error: &AskError) -> Option<Health> {
     matches!(error, AskError::Unauthorized).then(|| Health::Unhealthy("the gateway refuses claw's token".to_owned()))
+}
+
+/// Whether nothing but channels keeps a gateway from being ready: they come and go with the networks they are on, and the
+/// agent answers without them.
+fn only_channels_fail(ready: &Answer, channels: Option<&Json>) -> bool {
+    let known = channels.and_then(|channels| channels["channelAccounts"].as_object());
+    let failing = ready.body["failing"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_channel = |name: &Json| {
+        let name = name.as_str().unwrap_or_default();
+        known.is_some_and(|known| known.contains_key(name))
+    };
+    !failing.is_empty() && failing.iter().all(is_channel)
 }
 
 fn names(list: &Json) -> String {
@@ -104,6 +119,7 @@ mod tests {
             ready: Some(Answer { status: 200, body: json!({"ready": ready, "failing": ["gateway-draining"]}) }),
             status: Some(json!({"degradedSecretOwners": []})),
             auth: Some(json!({"providers": [{"provider": "fake", "status": "ok"}]})),
+            channels: None,
         }
     }
 
@@ -124,6 +140,15 @@ mod tests {
         let mut vitals = vitals(200, true);
         vitals.auth = Some(json!({"providers": [{"provider": "fake", "status": "missing"}]}));
         assert!(matches!(decide(&vitals, None), Health::Unhealthy(_)));
+    }
+
+    #[test]
+    fn a_channel_that_does_not_connect_does_not_make_the_agent_unhealthy() {
+        let mut vitals = vitals(200, true);
+        vitals.ready = Some(Answer { status: 503, body: json!({"ready": false, "failing": ["telegram"]}) });
+        assert_eq!(decide(&vitals, None), Health::Starting("not ready: telegram".into()));
+        vitals.channels = Some(json!({"channelAccounts": {"telegram": []}}));
+        assert_eq!(decide(&vitals, None), Health::Healthy { version: None });
     }
 
     #[test]

@@ -62,15 +62,22 @@ fn is_unseen(plan: &Plan, held: &Held) -> bool {
     matches!(held.reason, Reason::Unknown { .. }) && plan.unseen.contains_key(&held.address.place)
 }
 
+/// What a plan says of one agent.
+#[derive(Default)]
+struct Share<'a> {
+    steps: Vec<&'a Step>,
+    held: Vec<&'a Held>,
+}
+
 fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail) {
-    let mut agents: BTreeMap<(&str, &str), (Vec<&Step>, Vec<&Held>)> = BTreeMap::new();
+    let mut agents: BTreeMap<(&str, &str), Share<'_>> = BTreeMap::new();
     for step in &plan.steps {
-        agents.entry((&step.address.id.name, &step.address.place)).or_default().0.push(step);
+        agents.entry((&step.address.id.name, &step.address.place)).or_default().steps.push(step);
     }
     for held in plan.held.iter().filter(|held| !is_unseen(plan, held)) {
-        agents.entry((&held.address.id.name, &held.address.place)).or_default().1.push(held);
+        agents.entry((&held.address.id.name, &held.address.place)).or_default().held.push(held);
     }
-    for ((id, place), (steps, held)) in agents {
+    for ((id, place), Share { steps, held }) in agents {
         let card = desired.agents.get(id);
         let name = card.map_or(id, |card| card.name.as_str());
         let emoji = card.and_then(|card| card.emoji.as_deref()).map(|emoji| format!("{emoji} ")).unwrap_or_default();

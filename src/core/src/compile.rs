@@ -295,7 +295,9 @@ mod tests {
 
     const PETE: &str = "[agents.pete]\non = \"docker\"\nmodel = \"a/b\"\n";
 
-    fn try_compile(text: &str) -> (String, Result<(Desired, Vec<Problem>), Vec<Problem>>) {
+    type Outcome = Result<(Desired, Vec<Problem>), Vec<Problem>>;
+
+    fn try_compile(text: &str) -> (String, Outcome) {
         let head = if text.contains("[fleet]") { "" } else { "[fleet]\nname = \"a\"\nid = \"abcd\"\n" };
         let text = format!("{head}[providers.docker]\n{text}");
         let (fleet, problems) = load(&[SourceFile { path: "fleet.toml".to_owned(), text: text.clone() }]);

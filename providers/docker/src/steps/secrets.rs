@@ -18,7 +18,6 @@ use crate::error::failed;
 use crate::files::{Entry, download, upload};
 use crate::helper::{Script, run};
 use crate::manifest::{self, Manifest};
-use crate::observe::secret_digest;
 use crate::watch;
 
 /// The manifest's entry for the file.
@@ -41,7 +40,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
         let old = before.as_deref().map(|bytes| bytes.as_slice());
         take_over(job, if changed { old } else { None }).await?;
     }
-    let digest = secret_digest(job.ctx.secrets, &content).unwrap_or_default();
+    let digest = manifest::secret_digest(job.ctx.secrets, &content).unwrap_or_default();
     let files = BTreeMap::from([(FILE.to_owned(), digest)]);
     manifest::write(&job.agent, "secrets", &Manifest { files, kept: false }).await
 }
@@ -110,18 +109,20 @@ async fn take_over(job: &Job<'_>, before: Option<&[u8]>) -> Result<(), ApplyErro
     Ok(())
 }
 
-/// Runs the reload inside the container. The token travels over standard input: arguments can be read by others. The
-/// command gets a configuration that names no token, or it would take the new one from the file and be refused.
+/// Runs the reload inside the container. The token travels over standard input: arguments can be read by others. The URL
+/// has the command take the token from its environment: without it, it takes the new one from the file and is refused.
 async fn reload(job: &Job<'_>, token: &SecretString) -> Result<(), ApplyError> {
-    let script = "IFS= read -r OPENCLAW_GATEWAY_TOKEN; export OPENCLAW_GATEWAY_TOKEN; \
-        printf '{\"gateway\":{\"mode\":\"local\"}}' >/tmp/claw-reload.json; \
-        OPENCLAW_CONFIG_PATH=/tmp/claw-reload.json exec openclaw secrets reload --json";
+    let script = format!(
+        "IFS= read -r OPENCLAW_GATEWAY_TOKEN; export OPENCLAW_GATEWAY_TOKEN; \
+         OPENCLAW_GATEWAY_URL=ws://127.0.0.1:{} exec openclaw secrets reload --json",
+        layout::GATEWAY_PORT
+    );
     let what = "have the gateway read its secrets";
     let options = CreateExecOptions {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        cmd: Some(vec!["/bin/sh", "-c", script]),
+        cmd: Some(vec!["/bin/sh", "-c", &script]),
         ..CreateExecOptions::default()
     };
     let exec = job.agent.docker.create_exec(&job.agent.gateway(), options).await;
