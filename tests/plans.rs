@@ -37,11 +37,11 @@ fn id(text: &str) -> ResourceId {
 #[test]
 fn a_new_agent_is_made_from_the_ground_up() {
     assert_snapshot!(Lab::new(PETE).text(), @r#"
+    + network/pete (none)
     + volume/pete (none)
     + anchor/pete (none)
     + secrets/pete (none)
     + config/pete (none)
-    + network/pete (none)
     + container/pete (none)
     = 0 unchanged
     "#);
@@ -50,12 +50,12 @@ fn a_new_agent_is_made_from_the_ground_up() {
 #[test]
 fn an_agent_with_a_workspace_gets_it_before_it_starts() {
     assert_snapshot!(Lab::new(&format!("{PETE}workspace = \"workspaces/w\"")).text(), @r#"
+    + network/pete (none)
     + volume/pete (none)
     + anchor/pete (none)
-    + workspace/pete (none)
     + secrets/pete (none)
+    + workspace/pete (none)
     + config/pete (none)
-    + network/pete (none)
     + container/pete (none)
     = 0 unchanged
     "#);
@@ -80,11 +80,11 @@ fn another_model_is_taken_over_hot() {
 #[test]
 fn a_setting_of_the_restart_class_restarts_the_gateway_and_the_worst_class_counts() {
     let mut lab = standing(PETE);
-    lab.becomes(&format!("{}[agents.pete.settings]\nbrowser.enabled = true", PETE.replace("sonnet", "opus")));
+    lab.becomes(&format!("{}[agents.pete.settings]\nbindings = [1]", PETE.replace("sonnet", "opus")));
     assert_snapshot!(lab.text(), @r#"
     ~ config/pete (restart)
         agents.defaults.model.primary: "anthropic/claude-sonnet-5" → "anthropic/claude-opus-5"
-        browser.enabled: false → true
+        bindings: - → [1]
     = 5 unchanged
     "#);
 }
@@ -196,11 +196,11 @@ fn allow_destroy_lets_an_agent_go_gateway_first_and_data_last() {
     lab.policy.allow_destroy.insert("joe".to_owned());
     assert_snapshot!(lab.text(), @r#"
     - container/joe (none)
+    - network/joe (none)
     - config/joe (none)
     - secrets/joe (none)
     - anchor/joe (none)
     - volume/joe (none)
-    - network/joe (none)
     = 6 unchanged
     "#);
     lab.apply();
@@ -227,9 +227,9 @@ fn a_workspace_that_left_the_file_goes_while_its_agent_stays() {
     let mut lab = standing(&format!("{PETE}workspace = \"workspaces/w\""));
     lab.becomes(PETE);
     assert_snapshot!(lab.text(), @r#"
+    - workspace/pete (none)
     ~ config/pete (hot)
         agents.defaults.skipBootstrap: true → -
-    - workspace/pete (none)
     = 5 unchanged
     "#);
     lab.apply();
@@ -273,11 +273,11 @@ fn one_delete_of_a_kind_is_always_allowed() {
     lab.policy.allow_destroy.insert("a".to_owned());
     assert_snapshot!(lab.text(), @r#"
     - container/a (none)
+    - network/a (none)
     - config/a (none)
     - secrets/a (none)
     - anchor/a (none)
     - volume/a (none)
-    - network/a (none)
     = 6 unchanged
     "#);
 }
@@ -287,8 +287,8 @@ fn something_foreign_in_our_place_is_held_and_what_rests_on_it_waits() {
     let lab = Lab::new(PETE);
     lab.poke(Poke::Up("docker".to_owned())).poke(Poke::Foreign(id("anchor/pete")));
     assert_snapshot!(lab.text(), @r#"
-    + volume/pete (none)
     + network/pete (none)
+    + volume/pete (none)
     ! update anchor/pete: foreign
     ! create secrets/pete: waits for anchor/pete
     ! create config/pete: waits for anchor/pete
@@ -329,11 +329,11 @@ fn an_engine_that_does_not_answer_does_not_hold_the_others() {
     lab.poke(Poke::Down("attic".to_owned()));
     assert_snapshot!(lab.text(), @r#"
     ? attic: connection refused
+    + network/pete (none)
     + volume/pete (none)
     + anchor/pete (none)
     + secrets/pete (none)
     + config/pete (none)
-    + network/pete (none)
     + container/pete (none)
     ! create network/joe on attic: unknown, connection refused
     ! create volume/joe on attic: unknown, connection refused
@@ -484,9 +484,9 @@ fn a_secret_that_cannot_be_had_holds_the_files_and_the_gateway() {
     lab.safe.locked.insert("default/ANTHROPIC_API_KEY".to_owned());
     lab.becomes(PETE);
     assert_snapshot!(lab.text(), @r#"
+    + network/pete (none)
     + volume/pete (none)
     + anchor/pete (none)
-    + network/pete (none)
     ! create secrets/pete: secret, no identity opens default/ANTHROPIC_API_KEY
     ! create config/pete: waits for secrets/pete
     ! create container/pete: waits for secrets/pete

@@ -335,15 +335,18 @@ fn present(fields: Fields) -> State {
 
 fn config_file(contents: &Contents) -> Option<Fields> {
     let file = contents.get("openclaw.json")?;
+    let loaded = manifest::find(contents, "config").and_then(|found| found.files.get("openclaw.json").cloned());
+    let is_ours = loaded == Some(digest(file));
     let mut fields = match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(file) {
         Ok(mut map) => {
-            map.iter_mut().for_each(|(key, value)| config::hide_plain_secrets(key, value));
+            if !is_ours {
+                map.iter_mut().for_each(|(key, value)| config::hide_plain_secrets(key, value));
+            }
             map.into_iter().map(|(key, value)| (key, Value::from(value))).collect()
         }
         Err(_) => Fields::from([("unreadable".to_owned(), "it is not JSON".into())]),
     };
-    let loaded = manifest::find(contents, "config").and_then(|found| found.files.get("openclaw.json").cloned());
-    if loaded != Some(digest(file)) {
+    if !is_ours {
         fields.insert(PENDING.to_owned(), "the gateway was not told of the file".into());
     }
     Some(fields)

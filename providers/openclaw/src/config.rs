@@ -16,7 +16,15 @@ use crate::layout::{GATEWAY_PORT, SECRETS_FILE};
 pub const TOKEN_KEY: &str = "gateway_token";
 
 /// Settings that are claw's: another value would cut claw off from the gateway, or the gateway from its secrets.
-const RESERVED: [&str; 5] = ["gateway.auth", "gateway.bind", "gateway.mode", "gateway.port", "secrets.providers.claw"];
+const RESERVED: [&str; 7] = [
+    "gateway.auth",
+    "gateway.bind",
+    "gateway.mode",
+    "gateway.port",
+    "plugins.enabled",
+    "plugins.entries.admin-http-rpc",
+    "secrets.providers.claw",
+];
 
 /// A rendered configuration and the secrets it refers to.
 #[derive(Debug, Default)]
@@ -39,6 +47,7 @@ pub fn render(spec: AgentSpec<'_>) -> Result<Rendered, Vec<Problem>> {
     if let Json::Object(settings) = settings {
         over(&mut config, settings);
     }
+    keep_admin_plugin(&mut config);
     renderer.add_model_key(&mut config);
     if renderer.problems.is_empty() {
         Ok(Rendered { config, secrets: renderer.secrets })
@@ -94,6 +103,16 @@ fn reference(key: &str) -> Json {
 /// Returns the key a profile's value has in the secret file. Profile names have no dot, so no two meet.
 pub fn file_key(name: &SecretName) -> String {
     format!("{}.{}", name.profile, name.key)
+}
+
+/// A list of allowed plugins shuts out all others, and with them the one claw talks to.
+fn keep_admin_plugin(config: &mut Map<String, Json>) {
+    let allow = config.get_mut("plugins").and_then(|plugins| plugins.get_mut("allow")).and_then(Json::as_array_mut);
+    if let Some(allow) = allow
+        && !allow.iter().any(|name| name == "admin-http-rpc")
+    {
+        allow.push("admin-http-rpc".into());
+    }
 }
 
 /// Hides what looks like a secret that somebody wrote into a configuration by hand: plans show what they found.

@@ -1,8 +1,9 @@
 //! The dependency graph. petgraph is used here and nowhere else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::Direction;
+use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 /// A graph of things that need each other, by index.
@@ -25,12 +26,24 @@ impl Needs {
         Self { graph }
     }
 
-    /// Returns an order in which every thing comes after its needs, or a circle.
+    /// Returns the order in which every thing comes after its needs and otherwise in the order given, or a circle.
     pub fn order(&self) -> Result<Vec<usize>, Cycle> {
-        match toposort(&self.graph, None) {
-            Ok(order) => Ok(order.into_iter().map(NodeIndex::index).collect()),
-            Err(_) => Err(self.first_cycle()),
+        let count = self.graph.node_count();
+        let node = NodeIndex::new;
+        let degree = |at: usize| self.graph.neighbors_directed(node(at), Direction::Incoming).count();
+        let mut missing: Vec<usize> = (0..count).map(degree).collect();
+        let mut ready: BTreeSet<usize> = (0..count).filter(|at| missing[*at] == 0).collect();
+        let mut order = Vec::with_capacity(count);
+        while let Some(at) = ready.pop_first() {
+            order.push(at);
+            for next in self.graph.neighbors_directed(node(at), Direction::Outgoing).map(NodeIndex::index) {
+                missing[next] -= 1;
+                if missing[next] == 0 {
+                    ready.insert(next);
+                }
+            }
         }
+        if order.len() == count { Ok(order) } else { Err(self.first_cycle()) }
     }
 
     fn first_cycle(&self) -> Cycle {

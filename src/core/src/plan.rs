@@ -592,6 +592,10 @@ mod tests {
         let place = |kind: Kind| plan.steps.iter().position(|step| step.address.id.kind == kind);
         for kind in Kind::ALL {
             assert!(kind.needs().iter().all(|need| place(*need) > place(kind)), "{kind}");
+            for need in kind.needs() {
+                let step = &plan.steps[place(*need).expect("deleted")];
+                assert!(step.needs.contains(&at("p", &format!("{kind}/a"))), "{need} does not wait for {kind}");
+            }
         }
     }
 }

@@ -142,10 +142,24 @@ async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, step: &Step) -> Result
                 let Some(wait_ms) = wait else { return Err(error) };
                 let reason = error.reason.clone();
                 recorder.record(EventKind::StepRetried { address: address.clone(), reason, wait_ms });
-                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                if !waited(recorder.around.stop, wait_ms).await {
+                    return Err(error);
+                }
             }
         }
     }
+}
+
+/// Waits, and returns whether nobody asked to stop meanwhile.
+async fn waited(stop: &AtomicBool, wait_ms: u64) -> bool {
+    const LOOK_MS: u64 = 100;
+    let mut left = wait_ms;
+    while left > 0 && !stop.load(Ordering::SeqCst) {
+        let now = left.min(LOOK_MS);
+        tokio::time::sleep(Duration::from_millis(now)).await;
+        left -= now;
+    }
+    !stop.load(Ordering::SeqCst)
 }
 
 /// Which steps are ready, and which will never be.
@@ -445,7 +459,10 @@ mod tests {
     fn a_step_with_two_needs_waits_for_both() {
         let order = Arc::new(Mutex::new(Vec::new()));
         let seen = order.clone();
-        Lab::new().run(&plan(&["c:a,b", "a", "b:a"]), move |name, _| {
+        Lab::new().run(&plan(&["c:a,b", "a", "b:a"]), move |name, number| {
+            if name == "b" && number < 4 {
+                return fails(Class::Retry);
+            }
             seen.lock().expect("whole").push(name.to_owned());
             Ok(())
         });
@@ -569,6 +586,21 @@ mod tests {
             (error.to_string().as_str(), error.source.kind()),
             ("write the journal /dev/full", io::ErrorKind::StorageFull)
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_step_that_cannot_be_announced_is_not_called() {
+        let (plan, desired, providers, ear) = (plan(&["a"]), Desired::default(), Providers::new(), Ear::default());
+        let mut journal = Journal::on_a_full_disk();
+        let stop = AtomicBool::new(false);
+        let run =
+            Run { id: "run", plan: &plan, desired: &desired, secrets: &NoSecrets, providers: &providers, at_once: 1 };
+        let around = Surroundings { now: &|| "now".to_owned(), chance: &|| 0.0, stop: &stop, listener: &ear };
+        let recorder = Recorder { around: &around, journal: Mutex::new(&mut journal), broken: Mutex::new(None) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let error = runtime.block_on(work(&run, &recorder, &plan.steps[0])).expect_err("not announced");
+        assert_eq!(error.reason, "begin: the journal cannot be written", "it did not even look for the provider");
     }
 
     #[test]

@@ -31,9 +31,9 @@ const PLACE: &str = "set -eu; cd /claw/config; \
     if [ $settled = yes ]; then rm -f openclaw.json.previous; fi; \
     if [ $unproven = no ] && [ -f openclaw.json ] && ! cmp -s openclaw.json .stage/openclaw.json; then \
     cp -p openclaw.json .stage/previous; mv -f .stage/previous openclaw.json.previous; fi; \
-    touch .stage/openclaw.json; mv -f .stage/openclaw.json openclaw.json; rm -rf .stage; sync";
+    touch .stage/openclaw.json; mv -f .stage/openclaw.json openclaw.json; rm -rf .stage; sync openclaw.json .";
 const RESTORE: &str = "set -eu; cd /claw/config; \
-    if [ -f openclaw.json.previous ]; then touch openclaw.json.previous; mv -f openclaw.json.previous openclaw.json; fi; sync";
+    if [ -f openclaw.json.previous ]; then touch openclaw.json.previous; mv -f openclaw.json.previous openclaw.json; sync openclaw.json .; fi";
 
 /// Puts the file in place and has it taken over. Removing an agent removes it with its volume.
 pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {

@@ -76,7 +76,7 @@ async fn put(job: &Job<'_>, content: &[u8]) -> Result<(), ApplyError> {
         Entry { path: ".stage/secrets.json", content, mode: 0o600, uid: layout::UID },
     ];
     upload(&job.agent, layout::SECRETS, &entries).await?;
-    let text = "set -eu; cd /claw/secrets; mv -f .stage/secrets.json secrets.json; rm -rf .stage; sync";
+    let text = "set -eu; cd /claw/secrets; mv -f .stage/secrets.json secrets.json; rm -rf .stage; sync secrets.json .";
     let outcome = run(&job.agent, Script { step: "secrets", image: &image, text, aside: false }).await?;
     outcome.ok("put the secret file in place").map(|_| ())
 }
