@@ -13,6 +13,7 @@ use claw_core::fleet::{Fleet, SourceFile, load};
 use claw_core::observed::{Actual, Observation, Observed, Report, State};
 use claw_core::plan::{Inputs, Policy, plan};
 use claw_core::provider::{Rulebook, Rules};
+use claw_core::value::{Fields, Value};
 use claw_docker::DockerRules;
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
@@ -91,9 +92,18 @@ fn compiled(fleet: &Fleet, surroundings: &Surroundings, rules: &Rulebook) -> Des
 fn as_wanted(desired: &Desired) -> Observed {
     let observations = desired.resources.iter().map(|(address, resource)| Observation {
         address: address.clone(),
-        state: State::Present(Actual { fields: resource.fields.clone(), ..Actual::default() }),
+        state: State::Present(Actual { fields: copied(&resource.fields), ..Actual::default() }),
     });
     Observed::fold(vec![Report { place: "docker".into(), observations: observations.collect(), incomplete: None }])
+}
+
+/// A copy that shares nothing, as one read from an engine.
+fn copied(fields: &Fields) -> Fields {
+    let copy = |value: &Value| match value {
+        Value::Secret(secret) => Value::Secret(secret.clone()),
+        plain => Value::from(plain.to_json()),
+    };
+    fields.iter().map(|(key, value)| (key.clone(), copy(value))).collect()
 }
 
 fn timed<T>(work: impl Fn() -> T) -> (Duration, T) {

@@ -218,7 +218,7 @@ impl Victim {
 fn killed_at_event(command: &Command, number: usize) -> Command {
     let mut wrapped = Command::new("strace");
     let kill = format!("inject=fdatasync:signal=KILL:when={number}");
-    wrapped.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &kill]);
+    wrapped.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &kill]);
     wrapped.arg(command.get_program()).args(command.get_args()).env_clear();
     wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     wrapped.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());

@@ -125,8 +125,8 @@ fn a_model_is_changed_hot_and_a_restart_setting_restarts_the_same_container() {
     assert_eq!(life(&ann), before, "nothing restarted");
     assert!(chat(&ann, "who are you").contains("[model fake/fake-2]"), "the gateway runs with it");
 
-    fleet.edit("[agents.ann]\n", "[agents.ann]\nsettings.update.checkOnStart = true\n");
-    plan(&fleet).exits(2).says("restart");
+    fleet.edit("[agents.ann]\n", "[agents.ann]\nsettings.bindings = []\n");
+    plan(&fleet).exits(2).says("restart: some seconds");
     apply(&fleet).ok();
     converged(&fleet);
     let after = life(&ann);

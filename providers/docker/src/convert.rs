@@ -148,7 +148,7 @@ pub fn gateway_fields(inspect: &ContainerInspectResponse) -> Fields {
         ("image".to_owned(), config.and_then(|config| config.image.clone()).unwrap_or_default().into()),
         ("memory".to_owned(), show_memory(u64::try_from(memory / MEBIBYTE).unwrap_or_default()).into()),
         ("cpus".to_owned(), show_cpus(host.and_then(|host| host.nano_cpus).unwrap_or_default()).into()),
-        ("env".to_owned(), Value::Map(own.collect())),
+        ("env".to_owned(), Value::map(own)),
         ("hardening".to_owned(), label(HARDENING_LABEL).into()),
     ]);
     if let Some(port) = wanted_port(inspect) {

@@ -8,6 +8,7 @@ use bollard::models::ContainerInspectResponse;
 use claw_core::plan::Effect;
 use claw_core::provider::ApplyError;
 use claw_core::value::{Fields, Value};
+use claw_openclaw::health::Health;
 use claw_openclaw::layout;
 
 use crate::convert::{gateway_body, gateway_fields};
@@ -49,12 +50,19 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     }
     match (&now, &before) {
         (Some(found), None) => set_aside(job, found, &image).await?,
-        // a new one that somebody did not finish: the one before is what there is to go back to
-        (Some(_), Some(_)) => job.agent.remove(&gateway).await?,
-        (None, _) => {}
-    }
-    if before.is_some() && is_complete(job, &image).await? {
-        copy_back(job, &image).await?;
+        // a replacement that worked, and was killed before it tidied up: what it has lived through since counts
+        (Some(found), Some(_)) if works(job, found).await? => {
+            finish(job).await?;
+            set_aside(job, found, &image).await?;
+        }
+        (_, Some(_)) => {
+            // one that did not come up: the container before and its state are what there is to go back to
+            job.agent.remove(&gateway).await?;
+            if is_complete(job, &image).await? {
+                copy_back(job, &image).await?;
+            }
+        }
+        (None, None) => {}
     }
     let outcome = create_and_see(job, after).await;
     match outcome {
@@ -75,6 +83,15 @@ fn is_as_wanted(found: &Fields, wanted: &Fields) -> bool {
             .collect()
     };
     relevant(found) == relevant(wanted)
+}
+
+/// Whether the gateway is up and healthy now.
+async fn works(job: &Job<'_>, found: &ContainerInspectResponse) -> Result<bool, ApplyError> {
+    if watch::stopped(found).is_some() {
+        return Ok(false);
+    }
+    let token = watch::token_in_place(&job.agent).await?;
+    Ok(matches!(watch::health(&job.agent, found, token.as_ref()).await, Health::Healthy { .. }))
 }
 
 /// Whether the container can start: it remembers its network's id, and one made in that one's place has another.

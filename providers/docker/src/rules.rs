@@ -132,7 +132,7 @@ fn container_fields(spec: AgentSpec<'_>, problems: &mut Vec<Problem>) -> Fields 
         ("image", image.into()),
         ("memory", show_memory(mebibytes.unwrap_or_default()).into()),
         ("cpus", show_cpus((cpus * 1e9) as i64).into()),
-        ("env", Value::Map(env.collect())),
+        ("env", Value::map(env)),
         ("hardening", HARDENING.into()),
         ("status", "healthy".into()),
     ]);

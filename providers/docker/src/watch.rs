@@ -98,6 +98,12 @@ pub fn stopped(found: &ContainerInspectResponse) -> Option<String> {
     }
 }
 
+/// Whether somebody is removing the container.
+fn is_going(found: &ContainerInspectResponse) -> bool {
+    use ContainerStateStatusEnum::{DEAD, REMOVING};
+    found.state.as_ref().is_some_and(|state| matches!(state.status, Some(REMOVING | DEAD)))
+}
+
 /// Waits until the gateway is healthy. Gives up early when it will never be.
 pub async fn until_healthy(agent: &Agent<'_>, progress: &(dyn Fn(&str) + Send + Sync)) -> Result<(), ApplyError> {
     let token = token_in_place(agent).await?;
@@ -106,7 +112,7 @@ pub async fn until_healthy(agent: &Agent<'_>, progress: &(dyn Fn(&str) + Send + 
     let mut unhealthy_since: Option<Instant> = None;
     let mut restarts_before: Option<i64> = None;
     loop {
-        let Some(found) = agent.inspect(&name).await? else {
+        let Some(found) = agent.inspect(&name).await?.filter(|found| !is_going(found)) else {
             return Err(ApplyError::fatal(format!("wait for {name}: the container is gone"))
                 .help("somebody removed it while claw worked; apply again"));
         };

@@ -74,7 +74,7 @@ fn resolve_value(value: &mut Value, secrets: &dyn Secrets) -> Result<(), SecretE
             }
             Ok(())
         }
-        Value::Map(map) => map.values_mut().try_for_each(|inner| resolve_value(inner, secrets)),
+        Value::Map(map) => Arc::make_mut(map).values_mut().try_for_each(|inner| resolve_value(inner, secrets)),
         Value::List(items) => items.iter_mut().try_for_each(|inner| resolve_value(inner, secrets)),
         _ => Ok(()),
     }

@@ -303,7 +303,7 @@ mod tests {
 
     fn fields(fields: serde_json::Value) -> Fields {
         match Value::from(fields) {
-            Value::Map(map) => map,
+            Value::Map(map) => map.as_ref().clone(),
             other => panic!("not a map: {other:?}"),
         }
     }
@@ -371,33 +371,13 @@ mod tests {
           "fleet": "",
           "steps": [
             {
-              "resource": "network/d",
+              "resource": "network/a",
               "place": "p",
-              "action": "delete",
-              "before": {
+              "action": "create",
+              "after": {
                 "driver": "bridge"
               },
               "effect": "none",
-              "needs": []
-            },
-            {
-              "resource": "network/c",
-              "place": "p",
-              "action": "replace",
-              "before": {
-                "same": 1
-              },
-              "after": {
-                "replace": true,
-                "same": 1
-              },
-              "changes": [
-                {
-                  "path": "replace",
-                  "after": true
-                }
-              ],
-              "effect": "replace",
               "needs": []
             },
             {
@@ -421,10 +401,30 @@ mod tests {
               "needs": []
             },
             {
-              "resource": "network/a",
+              "resource": "network/c",
               "place": "p",
-              "action": "create",
+              "action": "replace",
+              "before": {
+                "same": 1
+              },
               "after": {
+                "replace": true,
+                "same": 1
+              },
+              "changes": [
+                {
+                  "path": "replace",
+                  "after": true
+                }
+              ],
+              "effect": "replace",
+              "needs": []
+            },
+            {
+              "resource": "network/d",
+              "place": "p",
+              "action": "delete",
+              "before": {
                 "driver": "bridge"
               },
               "effect": "none",

@@ -1,6 +1,7 @@
 //! Field values and their difference. A secret is a value that shows its name only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value as Json};
@@ -23,8 +24,8 @@ pub enum Value {
     Text(String),
     /// Values in an order that matters.
     List(Vec<Value>),
-    /// Named values.
-    Map(BTreeMap<String, Value>),
+    /// Named values, shared: plans hold what is desired and observed without copying it.
+    Map(Arc<BTreeMap<String, Value>>),
     /// A secret, known by name.
     Secret(SecretValue),
 }
@@ -79,12 +80,17 @@ impl From<Json> for Value {
             Json::Number(number) => Self::Number(number),
             Json::String(text) => Self::Text(text),
             Json::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            Json::Object(map) => Self::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+            Json::Object(map) => Self::map(map.into_iter().map(|(key, value)| (key, value.into()))),
         }
     }
 }
 
 impl Value {
+    /// Returns named values.
+    pub fn map(pairs: impl IntoIterator<Item = (String, Self)>) -> Self {
+        Self::Map(Arc::new(pairs.into_iter().collect()))
+    }
+
     /// Returns it as JSON, a secret as `{"secret": NAME}`.
     pub fn to_json(&self) -> Json {
         match self {
@@ -138,6 +144,7 @@ fn diff_maps(path: &str, before: &BTreeMap<String, Value>, after: &BTreeMap<Stri
     let first = out.len();
     for key in keys {
         match (before.get(key), after.get(key)) {
+            (Some(Value::Map(old)), Some(Value::Map(new))) if Arc::ptr_eq(old, new) => {}
             (Some(Value::Map(old)), Some(Value::Map(new))) => diff_maps(&join(path, key), old, new, out),
             (old, new) if old != new => {
                 out.push(Change { path: join(path, key), before: old.cloned(), after: new.cloned() });
@@ -160,7 +167,7 @@ mod tests {
 
     fn fields(json: Json) -> Fields {
         match Value::from(json) {
-            Value::Map(map) => map,
+            Value::Map(map) => map.as_ref().clone(),
             other => panic!("not a map: {other:?}"),
         }
     }

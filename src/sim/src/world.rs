@@ -170,7 +170,7 @@ fn decode(json: &Json) -> Value {
             let fingerprint = digest.and_then(|bytes| Some(Fingerprint(bytes.try_into().ok()?)));
             Value::Secret(SecretValue { source: None, fingerprint })
         }
-        Json::Object(map) => Value::Map(map.iter().map(|(key, value)| (key.clone(), decode(value))).collect()),
+        Json::Object(map) => Value::map(map.iter().map(|(key, value)| (key.clone(), decode(value)))),
         Json::Array(items) => Value::List(items.iter().map(decode).collect()),
         plain => plain.clone().into(),
     }

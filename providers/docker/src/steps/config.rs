@@ -91,7 +91,7 @@ impl Before {
 /// Returns the file's bytes.
 fn content(job: &Job<'_>) -> Result<Vec<u8>, ApplyError> {
     let fields = job.step.action.after().cloned().unwrap_or_default();
-    let mut bytes = serde_json::to_vec_pretty(&Value::Map(fields))
+    let mut bytes = serde_json::to_vec_pretty(&Value::map(fields))
         .map_err(|error| ApplyError::fatal(format!("render openclaw.json: {error}")))?;
     bytes.push(b'\n');
     Ok(bytes)
