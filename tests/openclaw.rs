@@ -39,10 +39,13 @@ const SECOND_KEY: &str = "canary-77d2b3e4-second";
 struct Model(&'static str);
 
 impl Model {
-    fn start(name: &'static str) -> Self {
+    /// Starts it on an agent's network.
+    fn start(name: &'static str, network: &str) -> Self {
         docker(&["rm", "-f", name]);
         let keys = format!("MODEL_KEYS={FIRST_KEY},{SECOND_KEY}");
-        docker(&["run", "-d", "--name", name, "-e", &keys, "claw-test/model"]).expect("the model server starts");
+        let place = ["--network", network, "--network-alias", "fakellm"];
+        let run = [&["run", "-d", "--name", name, "-e", &keys], &place as &[&str], &["claw-test/model"]].concat();
+        docker(&run).expect("the model server starts");
         Self(name)
     }
 
@@ -132,7 +135,6 @@ fn a_fleet_of_real_agents_lives_through_all_its_changes() {
         return;
     }
     let sweep = Sweep::new("realoc");
-    let model = Model::start("claw-test-model-realoc");
     let fleet = Fleet::new("realoc", AGENTS);
     fleet.secret("default/LLM_KEY", FIRST_KEY);
     let said = std::cell::RefCell::new(String::new());
@@ -149,7 +151,8 @@ fn a_fleet_of_real_agents_lives_through_all_its_changes() {
     claw(&["apply", "--yes"], 0);
     claw(&["plan", "--detailed-exitcode"], 0).says("Nothing to do");
     let networks = ["claw.realoc.pete", "claw.realoc.ada"];
-    networks.iter().for_each(|network| model.join(network));
+    let model = Model::start("claw-test-model-realoc", networks[0]);
+    model.join(networks[1]);
     pete.answers("talk", "my colour is green", &["I am pete", "fake-1", "key 1", "my colour is green"]);
     ada.answers("talk", "hello", &["I am ada", "fake-1"]);
     claw(&["status"], 0).says("healthy").says("2026.9.5");
