@@ -381,8 +381,9 @@ fn whatever_is_removed_by_hand_comes_back() {
     }
     docker(&["rm", "-f", &ann, &anchor]).unwrap();
     docker(&["volume", "rm", &state]).unwrap();
-    fleet.claw(&["drift"]).exits(2).says("state");
-    apply(&fleet).ok();
+    fleet.claw(&["drift"]).exits(3).says("its data would be lost");
+    apply(&fleet).exits(3).says("--allow-destroy ann");
+    fleet.claw(&["apply", "--yes", "--allow-destroy", "ann"]).ok();
     converged(&fleet);
     assert!(!chat(&ann, "who are you").contains("remember me"), "its memory went with its volume");
     assert_eq!(sweep.marked(), parts("hdheal", &["ann"]));

@@ -322,27 +322,28 @@ fn an_engine_that_does_not_answer_holds_everything_and_deletes_nothing() {
     "#);
 }
 
+const TWO_ENGINES: &str = "[providers.attic]\nkind = \"docker\"\n";
+
 #[test]
 fn an_engine_that_does_not_answer_does_not_hold_the_others() {
-    let fleet = format!("[providers.attic]\nkind = \"docker\"\n{PETE}{}", agents(&["joe"]).replace("docker", "attic"));
-    let lab = Lab::new(&fleet);
+    let fleet = format!("{TWO_ENGINES}{PETE}{}", agents(&["joe"]).replace("docker", "attic"));
+    let mut lab = standing(&fleet);
     lab.poke(Poke::Down("attic".to_owned()));
-    assert_snapshot!(lab.text(), @r#"
-    ? attic: connection refused
-    + network/pete (none)
-    + volume/pete (none)
-    + anchor/pete (none)
-    + secrets/pete (none)
-    + config/pete (none)
-    + container/pete (none)
-    ! create network/joe on attic: unknown, connection refused
-    ! create volume/joe on attic: unknown, connection refused
-    ! create anchor/joe on attic: unknown, connection refused
-    ! create secrets/joe on attic: unknown, connection refused
-    ! create config/joe on attic: unknown, connection refused
-    ! create container/joe on attic: unknown, connection refused
-    = 0 unchanged
-    "#);
+    lab.becomes(&fleet.replace("sonnet", "opus"));
+    let text = lab.text();
+    assert!(text.contains("~ config/pete (hot)"), "{text}");
+    assert!(text.contains("config/joe on attic: unknown"), "{text}");
+}
+
+#[test]
+fn a_new_agent_waits_while_an_engine_that_may_have_its_data_is_not_seen() {
+    let mut lab = Lab::new(&format!("{TWO_ENGINES}{PETE}"));
+    lab.poke(Poke::Down("attic".to_owned()));
+    let text = lab.text();
+    assert!(text.contains("! create volume/pete") && text.contains("attic could not be seen"), "{text}");
+    assert!(!text.contains("+ container/pete"), "what rests on its data waits too:\n{text}");
+    lab.policy.allow_destroy.insert("pete".to_owned());
+    assert!(lab.text().contains("+ volume/pete"), "{}", lab.text());
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn agent(name: &'static str) -> impl Strategy<Value = Agent> {
         "settings.browser.enabled = true",
         "settings.channels.chat.botToken = \"secret:default/BOT\"",
         "emoji = \"🤖\"",
-        "port = 20000",
+        "purpose = \"many things\"",
         "suspend.until = 2026-01-01",
     ];
     let count = lines.len();

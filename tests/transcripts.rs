@@ -238,7 +238,7 @@ fn facts_are_json_where_they_are_asked_for() {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(kinds.first().map(String::as_str), Some("run_started"));
+    assert_eq!(kinds[..2], ["plan", "run_started"]);
     assert_eq!(kinds.last().map(String::as_str), Some("run_finished"));
     assert_eq!(kinds.iter().filter(|kind| *kind == "step_done").count(), 19);
     let status = fleet.claw(&["status", "--sandbox", "--json"]).ok().json();
@@ -286,6 +286,53 @@ fn an_engine_that_is_named_and_cannot_be_reached_is_never_replaced_by_another() 
     assert!(String::from_utf8_lossy(&output.stderr).contains("tcp://192.0.2.1:2375"));
     fleet.edit("[providers.docker]", "[providers.docker]\nendpoint = \"ssh://somewhere\"");
     fleet.claw(&["check"]).exits(65).says("ssh://somewhere");
+}
+
+#[test]
+fn a_name_that_means_nothing_is_never_a_clean_bill_of_health() {
+    let fleet = Fleet::example("quickstart");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["sandbox", "poke", "kill", "ada"]).ok();
+    fleet.claw(&["drift", "--sandbox", "--target", "adda"]).exits(64).says("did you mean `ada`?");
+    fleet.claw(&["plan", "--sandbox", "--allow-destroy", "nobody"]).exits(64).says("nobody");
+    fleet.claw(&["drift", "--sandbox", "--target", "ada"]).exits(2);
+}
+
+#[test]
+fn two_agents_cannot_have_one_port_and_a_name_means_one_agent() {
+    let fleet = Fleet::example("quickstart");
+    fleet.edit("[agents.ada]", "[agents.ada]\nport = 18801");
+    fleet.edit("[agents.bob]", "[agents.bob]\nport = 18801\nid = \"cleo\"");
+    fleet.edit("[agents.cleo]\n", "[agents.cleo]\nid = \"other\"\n");
+    fleet.claw(&["check"]).exits(65).says("the same port 18801").says("is called like the id of");
+}
+
+#[test]
+fn whoever_becomes_a_recipient_reads_the_secrets_after_a_rekey() {
+    let (fleet, colleague) = (Fleet::new("rekey1", ""), Fleet::empty());
+    fleet.secret("default/KEY", "value");
+    colleague.claw(&["identity", "new"]).ok();
+    let recipient = colleague.claw(&["identity"]).ok().stdout;
+    fleet.edit("recipients = [", &format!("recipients = [\"{}\", ", recipient.trim()));
+    let identity = colleague.home().join(".config/claw/identity.txt");
+    let get = || {
+        let mut command = fleet.command(&["secret", "get", "default/KEY"]);
+        command.env("CLAW_IDENTITY", &identity).env("HOME", "/nonexistent").output().unwrap()
+    };
+    assert_eq!(get().status.code(), Some(65));
+    fleet.claw(&["secret", "list"]).ok().says("recipients changed since");
+    fleet.claw(&["secret", "rekey"]).ok().says("claw/fleet_key").says("default/KEY");
+    assert_eq!(String::from_utf8_lossy(&get().stdout), "value\n");
+    fleet.claw(&["secret", "rekey"]).ok().says("nothing to do");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let fleet = Fleet::example("quickstart");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = fleet.command(&["schema"]).stdout(full).stderr(std::process::Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
 }
 
 #[test]

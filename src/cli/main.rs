@@ -25,6 +25,10 @@ fn main() -> std::process::ExitCode {
     let setup = Setup::from_process(&cli.global);
     let json = cli.global.json;
     match commands::run(cli, &setup) {
+        Ok(code) if render::output_lost() => {
+            render::err("error: standard output could not be written");
+            if code == exit::DONE { exit::FAILED.into() } else { code.into() }
+        }
         Ok(code) => code.into(),
         Err(error) => {
             render::error::print(&error, json);

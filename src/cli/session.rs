@@ -8,7 +8,7 @@ use claw_core::fleet::{self, Fleet, SourceFile};
 use claw_core::name::Address;
 use claw_core::observed::Observed;
 use claw_core::plan::{Inputs, Plan, Policy, plan};
-use claw_core::problem::{Location, Problem};
+use claw_core::problem::{Location, Problem, did_you_mean};
 use claw_core::provider::Rulebook;
 use claw_core::secret::SecretError;
 use claw_engine::{load, observe};
@@ -92,7 +92,7 @@ impl Session {
             delete_max_percent: limit.unwrap_or(Policy::default().delete_max_percent),
             allow_destroy: allow_destroy.iter().map(|name| self.agent_id(name)).collect(),
             today: setup::today(),
-            targets: targets.iter().map(|name| self.target(name)).collect::<Result<BTreeSet<_>, _>>()?,
+            targets: targets.iter().map(|name| self.agent_id(name)).collect(),
             ..Policy::default()
         };
         Ok(policy)
@@ -104,16 +104,30 @@ impl Session {
         table.and_then(|table| table.id.clone()).unwrap_or_else(|| name.to_owned())
     }
 
-    fn target(&self, name: &str) -> Result<String, CommandError> {
-        let id = self.agent_id(name);
-        let known = self.desired.agents.contains_key(&id)
-            || self.desired.resources.keys().any(|address| address.id.to_string() == id);
-        // an orphan's name is not declared, and may be meant
-        if known || id.parse::<claw_core::name::ResourceId>().is_ok() || claw_core::compile::is_id(&id) {
-            return Ok(id);
+    /// Refuses names that are neither in the fleet nor in the world: a typo must not pass for "nothing to do".
+    pub fn refuse_unknown<'a>(
+        &self,
+        observed: &Observed,
+        names: impl Iterator<Item = &'a String>,
+    ) -> Result<(), CommandError> {
+        let known: BTreeSet<String> = observed
+            .states
+            .keys()
+            .chain(self.desired.resources.keys())
+            .flat_map(|address| [address.id.name.clone(), address.id.to_string()])
+            .chain(self.desired.agents.keys().cloned())
+            .collect();
+        for name in names {
+            if !known.contains(&self.agent_id(name)) {
+                let near = did_you_mean(name, known.iter().map(String::as_str));
+                let help = near.map_or_else(
+                    || "`claw status` lists the agents".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                return Err(CommandError::usage(format!("there is no agent and no resource `{name}`")).help(help));
+            }
         }
-        Err(CommandError::usage(format!("`{name}` is neither an agent nor a resource"))
-            .help("name an agent (pete) or a resource (container/pete)"))
+        Ok(())
     }
 }
 

@@ -46,6 +46,8 @@ impl Agent<'_> {
 
     /// Stops a container and waits until it stands; one that is not there stands.
     pub async fn stop(&self, name: &str) -> Result<(), ApplyError> {
+        let Some(found) = self.inspect(name).await? else { return Ok(()) };
+        self.refuse_foreign(name, &found)?;
         let options = StopContainerOptionsBuilder::default().t(STOP_SECONDS as i32).build();
         match self.docker.stop_container(name, Some(options)).await {
             Ok(()) => Ok(()),
@@ -56,6 +58,9 @@ impl Agent<'_> {
 
     /// Starts a container.
     pub async fn start(&self, name: &str) -> Result<(), ApplyError> {
+        if let Some(found) = self.inspect(name).await? {
+            self.refuse_foreign(name, &found)?;
+        }
         let started = self.docker.start_container(name, None).await;
         started.map_err(|error| failed(&format!("start container {name}"), error))
     }
@@ -81,6 +86,12 @@ impl Agent<'_> {
         }
         Err(ApplyError::fatal(format!("use the name {name}: a container without this fleet's mark has it"))
             .help("rename or remove that container, or give the agent another `id`"))
+    }
+
+    /// Returns the gateway's container if it is ours; `None` if there is none, or somebody else's: it is not told anything.
+    pub async fn own_gateway(&self) -> Result<Option<ContainerInspectResponse>, ApplyError> {
+        let name = self.gateway();
+        Ok(self.inspect(&name).await?.filter(|found| self.refuse_foreign(&name, found).is_ok()))
     }
 
     /// Returns the gateway's container name.

@@ -10,7 +10,7 @@ use claw_core::value::{Fields, Value};
 use claw_openclaw::layout;
 
 use crate::names::{ENV_LABEL, HARDENING_LABEL, Names, Role};
-use crate::rules::{show_cpus, show_memory};
+use crate::rules::{nano_cpus, show_cpus, show_memory};
 
 /// How long a gateway may take to stop, in seconds: OpenClaw drains busy turns for up to 315.
 pub const STOP_SECONDS: i64 = 330;
@@ -58,7 +58,7 @@ pub fn gateway_body(names: &Names, fields: &Fields) -> ContainerCreateBody {
             init: Some(true),
             pids_limit: Some(PIDS_MAX),
             memory: Some(parse_memory(&text("memory"))),
-            nano_cpus: Some((text("cpus").parse::<f64>().unwrap_or_default() * 1e9) as i64),
+            nano_cpus: Some(nano_cpus(text("cpus").parse().unwrap_or_default())),
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
                 maximum_retry_count: None,

@@ -248,7 +248,7 @@ impl Look<'_> {
             .into_iter()
             .map(|(key, value)| {
                 let secret = SecretValue { source: None, fingerprint: fingerprint(value.as_bytes()) };
-                (key, Value::Secret(secret))
+                (key, Value::Secret(Box::new(secret)))
             })
             .collect();
         let loaded = manifest::find(contents, "secrets").and_then(|found| found.files.get("secrets.json").cloned());

@@ -6,7 +6,7 @@
 
 use bollard::models::ContainerInspectResponse;
 use claw_core::plan::Effect;
-use claw_core::provider::ApplyError;
+use claw_core::provider::{ApplyError, Class};
 use claw_core::value::{Fields, Value};
 use claw_openclaw::health::Health;
 use claw_openclaw::layout;
@@ -55,6 +55,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
             finish(job).await?;
             set_aside(job, found, &image).await?;
         }
+        (Some(found), Some(_)) if has_lived(found) => return Err(undecided(job, &image)),
         (_, Some(_)) => {
             // one that did not come up: the container before and its state are what there is to go back to
             job.agent.remove(&gateway).await?;
@@ -68,7 +69,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     match outcome {
         Ok(()) => finish(job).await,
         Err(error) if job.agent.inspect(&previous).await?.is_some() => Err(roll_back(job, error).await),
-        Err(error) => Err(error),
+        Err(error) => Err(ApplyError { changed: true, ..error }),
     }
 }
 
@@ -116,9 +117,26 @@ async fn keep(job: &Job<'_>, found: &ContainerInspectResponse, replacing: bool) 
     }
     match watch::until_healthy(&job.agent, job.ctx.progress).await {
         Ok(()) => finish(job).await,
-        Err(error) if replacing => Err(roll_back(job, error).await),
+        Err(error) if replacing && !has_lived(found) => Err(roll_back(job, error).await),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a gateway is older than any trial: then what it wrote since is not for claw to throw away.
+fn has_lived(found: &ContainerInspectResponse) -> bool {
+    let created = found.created.as_deref().and_then(|date| date.parse::<jiff::Timestamp>().ok());
+    let now = jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    created.is_none_or(|created| now.as_second() - created.as_second() > 2 * watch::HEALTHY_SECONDS_MAX as i64)
+}
+
+/// An interrupted replacement that ran for a while and is not healthy now: only a person knows which state counts.
+fn undecided(job: &Job<'_>, image: &str) -> ApplyError {
+    let (gateway, previous) = (job.agent.gateway(), job.agent.names.of(Role::Previous));
+    ApplyError::fatal(format!(
+        "replace {} by {image}: an earlier replacement was interrupted, its gateway ran since and is not healthy",
+        job.agent.names.agent()
+    ))
+    .help(format!("`docker rm {previous}` keeps the newer state; `docker rm -f {gateway}` goes back to the state before; then apply again"))
 }
 
 /// Whether the plan saw it starting: then waiting is enough.
@@ -139,7 +157,10 @@ async fn set_aside(job: &Job<'_>, found: &ContainerInspectResponse, image: &str)
         volume::remove(&job.agent, Role::Aside).await?; // of a run that was killed: the state may have moved on since
     } else {
         (job.ctx.progress)("copying its state aside");
-        if let Err(error) = copy_aside(job, image).await {
+        if let Err(mut error) = copy_aside(job, image).await {
+            restore_config(job, &old).await?;
+            error.rolled_back = true;
+            error.class = Class::Fatal;
             job.agent.start(&gateway).await?;
             volume::remove(&job.agent, Role::Aside).await?;
             return Err(error);
@@ -186,11 +207,15 @@ async fn roll_back(job: &Job<'_>, mut error: ApplyError) -> ApplyError {
     match try_roll_back(job).await {
         Ok(()) => {
             error.rolled_back = true;
+            error.class = Class::Fatal; // what was undone is not tried again
             error
         }
-        Err(second) => ApplyError::fatal(format!("{}; and going back failed: {}", error.reason, second.reason)).help(
-            "apply again: the container before and its state are still there, and claw goes on from what it finds",
-        ),
+        Err(second) => ApplyError {
+            changed: true,
+            ..ApplyError::fatal(format!("{}; and going back failed: {}", error.reason, second.reason)).help(
+                "apply again: the container before and its state are still there, and claw goes on from what it finds",
+            )
+        },
     }
 }
 
@@ -204,16 +229,22 @@ async fn try_roll_back(job: &Job<'_>) -> Result<(), ApplyError> {
     if is_complete(job, &old).await? {
         copy_back(job, &old).await?;
     }
-    let contents = download(&job.agent, layout::CONFIG).await?.unwrap_or_default();
-    if manifest::find(&contents, "config").is_some_and(|manifest| manifest.kept) {
-        config::restore(&job.agent, &old).await?;
-    }
+    restore_config(job, &old).await?;
     let options = bollard::query_parameters::RenameContainerOptionsBuilder::default();
     let renamed = job.agent.docker.rename_container(&previous, options.name(&gateway).build()).await;
     renamed.map_err(|error| failed(&format!("rename {previous}"), error))?;
     job.agent.start(&gateway).await?;
     watch::until_healthy(&job.agent, job.ctx.progress).await?;
     tidy(job).await
+}
+
+/// Puts the configuration back that the container before ran with, if it was changed for the new one.
+async fn restore_config(job: &Job<'_>, image: &str) -> Result<(), ApplyError> {
+    let contents = download(&job.agent, layout::CONFIG).await?.unwrap_or_default();
+    if manifest::find(&contents, "config").is_some_and(|manifest| manifest.kept) {
+        config::restore(&job.agent, image).await?;
+    }
+    Ok(())
 }
 
 /// The container is proven: what there was to go back to goes.

@@ -44,10 +44,9 @@ impl Rules for DockerRules {
             return Err(problems);
         }
         let config = rendered.config.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
-        let secrets = rendered
-            .secrets
-            .into_iter()
-            .map(|(key, source)| (key, Value::Secret(SecretValue { source: Some(source), fingerprint: None })));
+        let secrets = rendered.secrets.into_iter().map(|(key, source)| {
+            (key, Value::Secret(Box::new(SecretValue { source: Some(source), fingerprint: None })))
+        });
         let mut kinds: Vec<(Kind, Fields)> = vec![
             (Kind::Network, fields([("driver", "bridge".into())])),
             (Kind::Volume, ["state", "config", "secrets"].map(|name| (name.to_owned(), "present".into())).into()),
@@ -68,6 +67,8 @@ impl Rules for DockerRules {
 
     fn weigh(&self, id: &ResourceId, changes: &[Change]) -> Effect {
         match id.kind {
+            // its state is gone: an empty one in its place is a loss that somebody has to allow
+            Kind::Volume if changes.iter().any(|change| change.path == "state") => Effect::Replace,
             Kind::Network | Kind::Volume | Kind::Anchor | Kind::Workspace => Effect::None,
             Kind::Secrets => Effect::Hot,
             Kind::Config => {
@@ -131,7 +132,7 @@ fn container_fields(spec: AgentSpec<'_>, problems: &mut Vec<Problem>) -> Fields 
     let mut all = fields([
         ("image", image.into()),
         ("memory", show_memory(mebibytes.unwrap_or_default()).into()),
-        ("cpus", show_cpus((cpus * 1e9) as i64).into()),
+        ("cpus", show_cpus(nano_cpus(cpus)).into()),
         ("env", Value::map(env)),
         ("hardening", HARDENING.into()),
         ("status", "healthy".into()),
@@ -240,6 +241,11 @@ pub fn show_memory(mebibytes: u64) -> String {
     if mebibytes.is_multiple_of(1024) { format!("{}GiB", mebibytes / 1024) } else { format!("{mebibytes}MiB") }
 }
 
+/// Returns cores in billionths, rounded: what is cut off instead comes back as another number.
+pub fn nano_cpus(cores: f64) -> i64 {
+    (cores * 1e9).round() as i64
+}
+
 /// Returns billionths of a core as cores.
 pub fn show_cpus(nano: i64) -> String {
     format!("{}", nano as f64 / 1e9)
@@ -262,5 +268,10 @@ mod tests {
     fn cores_survive_the_way_through_the_engine() {
         assert_eq!(show_cpus(2_000_000_000), "2");
         assert_eq!(show_cpus(500_000_000), "0.5");
+        for hundredths in 1..6_400 {
+            let shown = show_cpus(nano_cpus(f64::from(hundredths) / 100.0));
+            let back = show_cpus(nano_cpus(shown.parse().unwrap_or_default()));
+            assert_eq!(shown, back);
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::files::download;
 use crate::helper::logs;
 
 /// How long a gateway may take to become healthy, in seconds. A first start takes 10 to 20 on an idle machine.
-const HEALTHY_SECONDS_MAX: u64 = 180;
+pub const HEALTHY_SECONDS_MAX: u64 = 180;
 /// How long a gateway that is up may stay unhealthy before claw believes it, in seconds.
 const UNHEALTHY_SECONDS_MAX: u64 = 10;
 /// How often a gateway may crash before claw stops waiting.

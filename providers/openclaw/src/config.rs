@@ -184,6 +184,11 @@ impl<'a> Renderer<'a> {
                     if let Some(name) = self.known_secret(name, at) {
                         *value = self.refer(name);
                     }
+                } else if text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("secret:")) {
+                    let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+                    let at = locate(self.spec.fleet, self.spec.key, &steps);
+                    let problem = Problem::error("unknown-secret", format!("`{text}` would be taken as it stands"));
+                    self.problems.push(problem.at(at).help("write `secret:` in lower case to refer to a secret"));
                 }
             }
             Json::Array(items) => items.iter_mut().for_each(|item| self.replace_references(item, path)),

@@ -69,7 +69,7 @@ impl Consent {
         if self.yes || setup.stdin_terminal {
             return Ok(());
         }
-        Err(CommandError::usage("nobody is there to ask").help("add --yes to apply without asking"))
+        Err(CommandError::usage("nobody is there to ask").help("add --yes to go on without asking"))
     }
 
     fn given(&self, question: &str) -> bool {
@@ -95,7 +95,9 @@ pub fn take_lock(global: &Global, setup: &Setup) -> Result<Lock, CommandError> {
 
 /// Shows the plan, asks, does it, and says how it went.
 pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan, consent: &Consent) -> Outcome {
-    if !global.json || plan.steps.is_empty() {
+    if global.json {
+        render::out(serde_json::json!({ "type": "plan", "plan": plan }));
+    } else {
         print(global, session, plan, Detail::Short);
     }
     if plan.steps.is_empty() {
@@ -133,7 +135,7 @@ pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan,
         apply(run, around, &mut journal).await
     })?
     .map_err(|error| {
-        CommandError::from_error(exit::PARTIAL, &error)
+        CommandError::from_error(if error.done > 0 { exit::PARTIAL } else { exit::FAILED }, &error)
             .help("free disk space and apply again: claw goes on from what it finds")
     })?;
     if !global.json {

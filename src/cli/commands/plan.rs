@@ -44,6 +44,7 @@ impl Scope {
     pub fn plan(&self, session: &mut Session) -> Result<(Observed, Plan), CommandError> {
         let policy = session.policy(&self.targets, &self.allow_destroy)?;
         let observed = super::wait(session.observe())?;
+        session.refuse_unknown(&observed, self.targets.iter().chain(&self.allow_destroy))?;
         let plan = session.plan(&observed, &policy);
         Ok((observed, plan))
     }

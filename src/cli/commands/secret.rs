@@ -42,6 +42,8 @@ enum SecretCommand {
         /// Only this profile.
         profile: Option<String>,
     },
+    /// Encrypt anew what the recipients changed for: needed after `recipients` changed. It is not a rotation
+    Rekey,
     /// Remove a value
     Rm {
         /// PROFILE/KEY.
@@ -66,6 +68,7 @@ impl Secret {
                 Ok(exit::DONE)
             }
             SecretCommand::List { profile } => list(global, &fleet, &vault, profile),
+            SecretCommand::Rekey => rekey(&fleet, &vault),
             SecretCommand::Rm { name } => {
                 let (profile, key) = split(&name)?;
                 vault.rm(profile, key)?;
@@ -108,6 +111,27 @@ fn set(fleet: &Fleet, vault: &Vault, name: &str, setup: &Setup) -> Outcome {
         style::paint(style::GREEN, "✓"),
         entry.seq
     ));
+    Ok(exit::DONE)
+}
+
+/// Encrypts anew, for today's recipients, what was encrypted for others: the fleet's key and every value.
+fn rekey(fleet: &Fleet, vault: &Vault) -> Outcome {
+    let mut changed = Vec::new();
+    for profile in std::iter::once("claw".to_owned()).chain(vault.profiles()?) {
+        let keys = vault.rekey(&profile, &recipients(fleet, &profile)?)?;
+        changed.extend(keys.into_iter().map(|key| format!("{profile}/{key}")));
+    }
+    if changed.is_empty() {
+        render::out("nothing to do: everything is encrypted for its recipients");
+    }
+    for name in &changed {
+        render::out(format_args!("{} {name}", style::paint(style::GREEN, "✓")));
+    }
+    if !changed.is_empty() {
+        render::out(
+            "Who was removed can still read the history: change those values where they come from, then set them anew.",
+        );
+    }
     Ok(exit::DONE)
 }
 

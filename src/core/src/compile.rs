@@ -32,6 +32,7 @@ pub fn compile(
         ..Desired::default()
     };
     let mut keys_by_id: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut ports: BTreeMap<(&str, u16), &str> = BTreeMap::new();
     for (key, table) in &fleet.agents {
         let id = table.id.as_deref().unwrap_or(key);
         check_agent(fleet, surroundings, key, id, table, &mut problems);
@@ -42,6 +43,20 @@ pub fn compile(
                     .at(fleet.agent_field(key, "id"))
                     .help("an id names one agent's data; give one of them another"),
             );
+        }
+        if let Some((other, _)) =
+            fleet.agents.iter().find(|(other, one)| id != key && *other != key && one.id.as_deref() == Some(key))
+        {
+            let message = format!("agent `{key}` is called like the id of `{other}`");
+            let help = "a name on the command line must mean one agent; call one of them something else";
+            problems.push(Problem::error("duplicate-id", message).at(fleet.tree.key(&["agents", key])).help(help));
+        }
+        if let (Some(port), Some(on)) = (table.port, table.on.as_deref())
+            && let Some(other) = ports.insert((on, port), key)
+        {
+            let message = format!("agents `{other}` and `{key}` have the same port {port} on {on}");
+            let help = "give one of them another, or leave it out and the engine picks one";
+            problems.push(Problem::error("duplicate-port", message).at(fleet.agent_field(key, "port")).help(help));
         }
         add_agent(fleet, surroundings, rules, (key, id, table), &mut desired, &mut problems);
     }

@@ -102,12 +102,14 @@ pub struct ApplyError {
     pub help: Option<String>,
     /// Set when the step took back what it had changed.
     pub rolled_back: bool,
+    /// Set when the step changed something before it failed.
+    pub changed: bool,
 }
 
 impl ApplyError {
     /// Returns an error of a class.
     pub fn new(class: Class, reason: impl Into<String>) -> Self {
-        Self { class, reason: reason.into(), help: None, rolled_back: false }
+        Self { class, reason: reason.into(), help: None, rolled_back: false, changed: false }
     }
 
     /// Returns an error that trying again does not mend.

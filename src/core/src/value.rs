@@ -26,8 +26,8 @@ pub enum Value {
     List(Vec<Value>),
     /// Named values, shared: plans hold what is desired and observed without copying it.
     Map(Arc<BTreeMap<String, Value>>),
-    /// A secret, known by name.
-    Secret(SecretValue),
+    /// A secret, known by name. Boxed: it is far larger than the other values, and every map would pay for it.
+    Secret(Box<SecretValue>),
 }
 
 /// A secret as plans know it.
@@ -190,10 +190,10 @@ mod tests {
 
     #[test]
     fn a_secret_prints_its_name_only() {
-        let secret = Value::Secret(SecretValue {
+        let secret = Value::Secret(Box::new(SecretValue {
             source: Some(SecretSource::GatewayToken("pete".into())),
             fingerprint: Some(Fingerprint([7; 32])),
-        });
+        }));
         assert_eq!(secret.to_json(), json!({"secret": "gateway token of pete"}));
         assert!(!format!("{secret:?}").contains('7'));
     }

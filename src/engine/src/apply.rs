@@ -72,6 +72,8 @@ pub struct Summary {
 #[derive(Debug, thiserror::Error)]
 #[error("write the journal {path}")]
 pub struct JournalError {
+    /// How many steps were done before.
+    pub done: usize,
     /// The journal.
     pub path: PathBuf,
     /// Why.
@@ -109,7 +111,8 @@ pub async fn apply(run: Run<'_>, around: Surroundings<'_>, journal: &mut Journal
         cancelled: summary.cancelled,
     });
     let broken = recorder.broken.lock().map_or(None, |mut broken| broken.take());
-    broken.map_or(Ok(summary), |source| Err(JournalError { path, source }))
+    let done = summary.done;
+    broken.map_or(Ok(summary), |source| Err(JournalError { done, path, source }))
 }
 
 /// Does one step, again and again as far as its errors allow.
@@ -210,7 +213,7 @@ impl<'a> Walk<'a> {
             }
             Err(error) => {
                 self.summary.failed += 1;
-                self.summary.rolled_back += usize::from(error.rolled_back);
+                self.summary.rolled_back += usize::from(error.rolled_back || error.changed);
                 recorder.record(EventKind::StepFailed {
                     address: address.clone(),
                     reason: error.reason,

@@ -82,7 +82,7 @@ fn read(path: &Path, label: &str, problems: &mut Vec<Problem>) -> Option<SourceF
     match read_text(path) {
         Ok(text) => Some(SourceFile { path: label.to_owned(), text }),
         Err((code, message, help)) => {
-            problems.push(about(label, code, format!("{label}: {message}")).help(help));
+            problems.push(about(label, code, format!("{}: {message}", path.display())).help(help));
             None
         }
     }

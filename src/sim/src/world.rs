@@ -168,7 +168,7 @@ fn decode(json: &Json) -> Value {
         Json::Object(map) if map.contains_key(SECRET) => {
             let digest = map[SECRET].as_str().and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok());
             let fingerprint = digest.and_then(|bytes| Some(Fingerprint(bytes.try_into().ok()?)));
-            Value::Secret(SecretValue { source: None, fingerprint })
+            Value::Secret(Box::new(SecretValue { source: None, fingerprint }))
         }
         Json::Object(map) => Value::map(map.iter().map(|(key, value)| (key.clone(), decode(value)))),
         Json::Array(items) => Value::List(items.iter().map(decode).collect()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use claw_core::plan::Effect;
-use claw_core::provider::ApplyError;
+use claw_core::provider::{ApplyError, Class};
 use claw_core::text::clean;
 use claw_core::value::Value;
 use claw_openclaw::{gateway, layout};
@@ -45,7 +45,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     let found = download(&job.agent, layout::CONFIG).await?.unwrap_or_default();
     let before = Before::find(job, &found);
     put(job, &image, &content, &before).await?;
-    let gateway = job.agent.inspect(&job.agent.gateway()).await?;
+    let gateway = job.agent.own_gateway().await?;
     let running = gateway.as_ref().is_some_and(|found| watch::stopped(found).is_none());
     let changed = found.get(FILE).is_none_or(|file| **file != content);
     let outcome = match job.step.effect {
@@ -62,6 +62,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
             job.agent.start(&job.agent.gateway()).await?;
         }
         error.rolled_back = true;
+        error.class = Class::Fatal; // what was undone is not tried again
         return Err(error);
     }
     // a gateway that is about to be replaced may have to go back to the file it had

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use claw_core::plan::Effect;
-use claw_core::provider::ApplyError;
+use claw_core::provider::{ApplyError, Class};
 use claw_core::text::clean;
 use claw_core::value::Value;
 use claw_openclaw::layout;
@@ -82,7 +82,7 @@ async fn put(job: &Job<'_>, content: &[u8]) -> Result<(), ApplyError> {
 }
 
 async fn is_running(job: &Job<'_>) -> Result<bool, ApplyError> {
-    let found = job.agent.inspect(&job.agent.gateway()).await?;
+    let found = job.agent.own_gateway().await?;
     Ok(found.is_some_and(|found| watch::stopped(&found).is_none()))
 }
 
@@ -104,6 +104,7 @@ async fn take_over(job: &Job<'_>, before: Option<&[u8]>) -> Result<(), ApplyErro
         job.agent.stop(&job.agent.gateway()).await?;
         job.agent.start(&job.agent.gateway()).await?;
         error.rolled_back = true;
+        error.class = Class::Fatal; // what was undone is not tried again
         return Err(error);
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::Decisions;
 use super::{Action, Inputs, Policy, Reason};
-use crate::name::{Address, Kind};
-use crate::observed::{Owner, State};
+use crate::name::{Address, Kind, ResourceId};
+use crate::observed::{Owner, Seen, State};
 
 /// Adds reasons to the decisions that must wait.
 pub(super) fn hold(inputs: Inputs<'_>, decisions: &mut Decisions) {
@@ -62,8 +62,32 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
             homes.entry(&address.id.name).or_default().push(&address.place);
         }
     }
+    let unseen = |name: &str, place: &str| {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.holds_data());
+        let mut others = inputs.desired.places.iter().filter(|other| *other != place);
+        let hidden = |other: &&String| {
+            kinds.clone().any(|kind| {
+                let there = Address { id: ResourceId::new(kind, name), place: (*other).clone() };
+                matches!(inputs.observed.seen(&there), Seen::Unknown(_))
+            })
+        };
+        others.find(|other| hidden(other)).cloned()
+    };
     for (address, decision) in decisions {
         let name = &address.id.name;
+        let makes_home = address.id.kind.holds_data() && matches!(decision.action, Action::Create { .. });
+        if makes_home
+            && decision.held.is_none()
+            && !homes.contains_key(name.as_str())
+            && !inputs.policy.allow_destroy.contains(name)
+            && let Some(place) = unseen(name, &address.place)
+        {
+            let why = format!(
+                "{place} could not be seen, and the agent's data may be there; --allow-destroy {name} starts it empty"
+            );
+            decision.held = Some(Reason::Unknown { why });
+            continue;
+        }
         let elsewhere = homes.get(name.as_str()).and_then(|places| {
             let here = places.contains(&address.place.as_str());
             places.iter().find(|place| !here && **place != address.place)
