@@ -13,3 +13,4 @@ mod properties;
 mod secrets;
 mod tidy;
 mod transcripts;
+mod workspace;

@@ -27,7 +27,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     }
     let contents = download(&job.agent, layout::CONFIG).await?.unwrap_or_default();
     let placed = manifest::find(&contents, "workspace").unwrap_or_default().files;
-    let there = download(&job.agent, FOLDER).await?.unwrap_or_default();
+    let there = there(job, wanted.keys().chain(placed.keys())).await?;
     let edited = edited(wanted, &placed, &there);
     if !edited.is_empty() {
         return Err(ApplyError::fatal(format!("seed {}: the agent changed {}", job.agent.names.agent(), edited.join(", ")))
@@ -47,6 +47,19 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     let files = job.step.action.after().into_iter().flatten();
     let files = files.filter_map(|(path, value)| Some((path.clone(), Value::as_text(value)?.to_owned()))).collect();
     manifest::write(&job.agent, "workspace", &Manifest { files, kept: false }).await
+}
+
+/// Returns what lies at the paths claw cares about. The rest of the workspace is the agent's, and may be of any size.
+async fn there(job: &Job<'_>, paths: impl Iterator<Item = &String>) -> Result<Contents, ApplyError> {
+    let mut found = Contents::new();
+    for path in paths {
+        if !found.contains_key(path)
+            && let Some(file) = download(&job.agent, &format!("{FOLDER}/{path}")).await?
+        {
+            found.extend(file.into_values().next().map(|content| (path.clone(), content)));
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the files that both the fleet and the agent changed.
