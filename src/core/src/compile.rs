@@ -44,8 +44,8 @@ pub fn compile(
                     .help("an id names one agent's data; give one of them another"),
             );
         }
-        if let Some((other, _)) =
-            fleet.agents.iter().find(|(other, one)| id != key && *other != key && one.id.as_deref() == Some(key))
+        if id != key
+            && let Some((other, _)) = fleet.agents.iter().find(|(_, one)| one.id.as_deref() == Some(key))
         {
             let message = format!("agent `{key}` is called like the id of `{other}`");
             let help = "a name on the command line must mean one agent; call one of them something else";
