@@ -123,8 +123,8 @@ fn sweep(what: &str, fleets: &[&'static str], scenario: &Scenario, instants_min:
     let instants = killed.len();
     let (took_s, found) = (begun.elapsed().as_secs(), faults.len());
     // past the test runner's capture: the numbers are worth seeing when all is well, too
-    let line = format!("{what}: killed at {instants} instants {counts:?} in {took_s} s, {found} faults");
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let line = format!("{what}: killed at {instants} instants {counts:?} in {took_s} s, {found} faults\n");
+    io::stderr().write_all(line.as_bytes()).unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
     assert!(Moment::Before.stride() > 1 || instants >= instants_min, "the sweep shrank: {counts:?}");
     assert!(counts.iter().all(|(_, count)| *count > 0), "the sweep shrank: {counts:?}");
