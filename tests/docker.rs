@@ -170,6 +170,29 @@ fn a_rotated_secret_reaches_the_running_gateway_in_a_private_file() {
     assert_eq!(ask(&ann, "status")["payload"]["degradedSecretOwners"].as_array().map(Vec::len), Some(0));
 }
 
+#[test]
+fn a_helper_that_a_killed_run_left_at_work_does_not_take_the_next_ones_files() {
+    if !engine() {
+        return;
+    }
+    let (_sweep, fleet, ann) = one("hdleft");
+    let label = |what: &str| format!("--label=claw.{what}");
+    for step in ["secrets", "config"] {
+        let (name, script) = (format!("{ann}.helper-{step}"), format!("while :; do rm -rf /claw/{step}/.stage; done"));
+        let marks = [label("fleet=hdleft"), label("agent=ann"), label("role=helper")];
+        let mut args = vec!["run", "-d", "--name", &name, "--user=0", "--volumes-from"];
+        let anchor = format!("{ann}.anchor");
+        args.push(&anchor);
+        args.extend(marks.iter().map(String::as_str));
+        args.extend(["claw-test/standin:1", "sh", "-c", &script]);
+        docker(&args).unwrap();
+    }
+    fleet.secret("default/LLM_KEY", "sk-rotated");
+    fleet.edit("model = \"fake/fake-1\"", "model = \"fake/fake-2\"");
+    apply(&fleet).ok();
+    converged(&fleet);
+}
+
 fn logs(gateway: &str) -> String {
     let output = Command::new("docker").args(["logs", gateway]).stdin(Stdio::null()).output().unwrap();
     Ran::from(output).all()

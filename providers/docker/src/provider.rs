@@ -55,6 +55,7 @@ impl DockerProvider {
             names: Names::new(&self.fleet, &step.address.id.name),
         };
         let job = steps::Job { agent, step, ctx, images: &self.images };
+        job.end_leftover().await?;
         match step.address.id.kind {
             Kind::Network => steps::network::apply(&job).await?,
             Kind::Volume => steps::volume::apply(&job).await?,

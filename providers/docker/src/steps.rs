@@ -28,6 +28,16 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Ends the helper that a killed run of this step may have left at work: it must not move files under our hands.
+    pub async fn end_leftover(&self) -> Result<(), ApplyError> {
+        match self.step.address.id.kind {
+            kind @ (Kind::Secrets | Kind::Config | Kind::Workspace) => {
+                self.agent.remove(&self.agent.names.helper(kind.word())).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether nobody saw the files that the running gateway, if there is one, began with: their anchor was gone.
     pub fn is_blind(&self) -> bool {
         matches!(self.step.action, Action::Create { .. })
