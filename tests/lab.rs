@@ -327,6 +327,8 @@ pub fn text(plan: &Plan) -> String {
             Reason::Data { name } => format!("data of {name}"),
             Reason::Moved { name, from } => format!("data of {name} is on {from}"),
             Reason::DeleteMax { wanted, allowed } => format!("{wanted} deletes, {allowed} allowed"),
+            Reason::LockOut { from } => format!("would shut out {from}"),
+            Reason::Uncommitted => "key in no commit".to_owned(),
             Reason::Suspended { until } => format!("suspended until {until}"),
             Reason::Secret { why, .. } => format!("secret, {why}"),
             Reason::Waits { on } => format!("waits for {}", full(on)),

@@ -53,6 +53,21 @@ pub enum Command {
     Schema(commands::schema::Schema),
     Secret(commands::secret::Secret),
     Identity(commands::identity::IdentityArgs),
+    Ssh(commands::exec::Ssh),
+    Exec(commands::exec::Exec),
+    Logs(commands::logs::Logs),
+    Cp(commands::cp::Cp),
+    Tunnel(commands::tunnel::Tunnel),
+    Chat(commands::chat::Chat),
+    /// Restart gateways by hand, and wait until they are healthy
+    Restart(commands::power::Named),
+    /// Start gateways by hand, and wait until they are healthy
+    Start(commands::power::Named),
+    /// Stop gateways by hand
+    Stop(commands::power::Named),
+    Health(commands::health::Health),
+    Rotate(commands::rotate::Rotate),
+    History(commands::history::History),
     Sandbox(commands::sandbox::Sandbox),
     Completions(commands::completions::Completions),
 }

@@ -1,19 +1,34 @@
 //! The commands, one file each, and what several of them share.
 
 pub mod apply;
+pub mod chat;
 pub mod check;
 pub mod completions;
+pub mod cp;
 pub mod destroy;
 pub mod drift;
+pub mod exec;
 pub mod graph;
+pub mod health;
+pub mod history;
 pub mod identity;
 pub mod init;
+pub mod logs;
+pub mod operate;
 pub mod plan;
+pub mod power;
+pub mod rotate;
 pub mod sandbox;
 pub mod schema;
 pub mod secret;
 pub mod show;
 pub mod status;
+pub mod tunnel;
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use claw_core::operate::Power;
+use tokio::runtime::Runtime;
 
 use crate::args::{Cli, Command, Global};
 use crate::error::CommandError;
@@ -40,15 +55,33 @@ pub fn run(cli: Cli, setup: &Setup) -> Outcome {
         Command::Schema(args) => args.run(),
         Command::Secret(args) => args.run(global, setup),
         Command::Identity(args) => args.run(global, setup),
+        Command::Ssh(args) => args.run(global, setup),
+        Command::Exec(args) => args.run(global, setup),
+        Command::Logs(args) => args.run(global, setup),
+        Command::Cp(args) => args.run(global, setup),
+        Command::Tunnel(args) => args.run(global, setup),
+        Command::Chat(args) => args.run(global, setup),
+        Command::Restart(args) => args.run(Power::Restart, global, setup),
+        Command::Start(args) => args.run(Power::Start, global, setup),
+        Command::Stop(args) => args.run(Power::Stop, global, setup),
+        Command::Health(args) => args.run(global, setup),
+        Command::Rotate(args) => args.run(global, setup),
+        Command::History(args) => args.run(global, setup),
         Command::Sandbox(args) => args.run(global, setup),
         Command::Completions(args) => args.run(),
     }
 }
 
-/// Runs what waits for the outside world. One thread: claw waits far more than it works.
+/// Runs what waits for the outside world. One thread: claw waits far more than it works. One runtime for the whole
+/// process, so that a connection outlives the wait it was opened in.
 pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CommandError::failed(format!("failed to start: {error}")))?;
+    static RUNTIME: OnceLock<Mutex<Runtime>> = OnceLock::new();
+    if RUNTIME.get().is_none() {
+        let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let made = made.map_err(|error| CommandError::failed(format!("failed to start: {error}")))?;
+        let _ = RUNTIME.set(Mutex::new(made)); // there is one thread: nobody else set it meanwhile
+    }
+    let runtime = RUNTIME.get().expect("it was set above").lock().unwrap_or_else(PoisonError::into_inner);
     Ok(runtime.block_on(work))
 }
 

@@ -24,6 +24,11 @@ pub const USAGE: Exit = Exit(64);
 pub const INVALID: Exit = Exit(65);
 
 impl Exit {
+    /// Returns the code a command on another machine ended with: what it means is that command's business.
+    pub fn of_command(code: u32) -> Self {
+        Self(u8::try_from(code).unwrap_or(255))
+    }
+
     /// Returns the number.
     pub fn code(self) -> u8 {
         self.0

@@ -1,19 +1,25 @@
 //! From the command line to a compiled fleet, and on to what is observed: the path every command walks.
 
+pub mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use claw_core::compile::{Surroundings, compile, percent};
 use claw_core::desired::Desired;
 use claw_core::fleet::{self, Fleet, SourceFile};
-use claw_core::name::Address;
+use claw_core::name::{Address, Kind};
 use claw_core::observed::Observed;
 use claw_core::plan::{Inputs, Plan, Policy, plan};
 use claw_core::problem::{Location, Problem, did_you_mean};
 use claw_core::provider::Rulebook;
 use claw_core::secret::SecretError;
+use claw_core::ssh::ControlKey;
+use claw_core::text::days;
+use claw_engine::audit::Audit;
 use claw_engine::{load, observe};
 use claw_sim::World;
-use claw_vault::{Identities, Vault};
+use claw_vault::{Identities, Recipient, Vault};
 
 use crate::args::Global;
 use crate::error::CommandError;
@@ -23,6 +29,9 @@ use crate::wiring;
 
 /// The identity an example carries; claw accepts it in the sandbox only.
 pub const SANDBOX_IDENTITY: &str = "sandbox-identity.txt";
+
+/// How long what was done is kept, in days, unless the fleet says.
+const HISTORY_DAYS: i32 = 90;
 
 /// A compiled fleet and what belongs to it.
 pub struct Session {
@@ -42,6 +51,12 @@ pub struct Session {
     pub providers: observe::Providers,
     /// Secrets that could not be had.
     pub unresolved: BTreeMap<Address, SecretError>,
+    /// claw's own login keys, as the fleet's files have them.
+    pub control_keys: Vec<ControlKey>,
+    /// Why their private halves are not at hand; `None` when they are.
+    locked_keys: Option<SecretError>,
+    /// Where what is done is recorded.
+    pub audit: Arc<Audit>,
 }
 
 impl Session {
@@ -59,7 +74,9 @@ impl Session {
         problems.extend(found);
         problems.extend(check_recipients(&fleet));
         let rules = wiring::rulebook(&fleet);
-        let (desired, warnings) = match compile(&fleet, &Surroundings { profiles, workspaces }, &rules) {
+        let control_keys = if fleet.hosts.is_empty() { Vec::new() } else { vault.control_keys()? };
+        let around = Surroundings { profiles, workspaces, control_keys: control_keys.clone() };
+        let (desired, mut warnings) = match compile(&fleet, &around, &rules) {
             Ok(compiled) if problems.is_empty() => compiled,
             Ok(_) => return Err(CommandError::invalid(problems, sources)),
             Err(more) => {
@@ -68,14 +85,38 @@ impl Session {
                 return Err(CommandError::invalid(problems, sources));
             }
         };
-        let providers =
-            if global.sandbox { wiring::simulated(&fleet, &world(setup)?) } else { wiring::providers(&fleet, setup)? };
-        Ok(Self { fleet, sources, desired, warnings, vault, rules, providers, unresolved: BTreeMap::new() })
+        warnings.extend(keys::due(&fleet, &control_keys));
+        let (opened, locked_keys) = keys::open(&vault, &control_keys);
+        let audit = Arc::new(audit(global, setup, &fleet));
+        let providers = if global.sandbox {
+            wiring::simulated(&fleet, &world(setup)?)
+        } else {
+            wiring::providers(&fleet, setup, &opened, &audit)?
+        };
+        let unresolved = BTreeMap::new();
+        Ok(Self {
+            fleet,
+            sources,
+            desired,
+            warnings,
+            vault,
+            rules,
+            providers,
+            unresolved,
+            control_keys,
+            locked_keys,
+            audit,
+        })
     }
 
     /// Looks at the world, with the fleet's secrets resolved for comparing.
     pub async fn observe(&mut self) -> Observed {
         self.unresolved = self.desired.resolve(&self.vault);
+        if let Some(error) = &self.locked_keys {
+            // a public key that nobody holds against its private half may be anybody's
+            let access = self.desired.resources.keys().filter(|address| address.id.kind == Kind::Access);
+            self.unresolved.extend(access.map(|address| (address.clone(), error.clone())));
+        }
         observe::observe(&self.providers, &self.desired, &self.vault).await
     }
 
@@ -98,10 +139,10 @@ impl Session {
         Ok(policy)
     }
 
-    /// Returns the id of an agent named by its table's key or its id.
+    /// Returns the id of an agent or host named by its table's key or its id.
     pub fn agent_id(&self, name: &str) -> String {
-        let table = self.fleet.agents.get(name);
-        table.and_then(|table| table.id.clone()).unwrap_or_else(|| name.to_owned())
+        let agent = self.fleet.agents.get(name).and_then(|table| table.id.clone());
+        agent.or_else(|| self.fleet.hosts.get(name)?.id.clone()).unwrap_or_else(|| name.to_owned())
     }
 
     /// Refuses names that are neither in the fleet nor in the world: a typo must not pass for "nothing to do".
@@ -116,6 +157,7 @@ impl Session {
             .chain(self.desired.resources.keys())
             .flat_map(|address| [address.id.name.clone(), address.id.to_string()])
             .chain(self.desired.agents.keys().cloned())
+            .chain(self.desired.hosts.keys().cloned())
             .collect();
         for name in names {
             if !known.contains(&self.agent_id(name)) {
@@ -166,6 +208,14 @@ pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, 
     Ok(claw_vault::find(setup.env("CLAW_IDENTITY"), setup.home())?)
 }
 
+/// Returns where what is done is recorded; what is older than the fleet keeps is removed.
+fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
+    let audit = Audit::new(&setup.state_folder(global.sandbox).join("audit"), setup.who(), setup::now);
+    let days = fleet.meta.history.as_deref().and_then(days).unwrap_or(HISTORY_DAYS);
+    audit.prune(&setup::days_ago(days));
+    audit
+}
+
 fn profile_keys(vault: &Vault, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<String>> {
     let mut profiles = BTreeMap::new();
     let mut note = |name: &str, error: &claw_vault::VaultError| {
@@ -204,4 +254,15 @@ fn check_recipients(fleet: &Fleet) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Returns who may read a profile: its own recipients, else the fleet's.
+pub fn recipients(fleet: &Fleet, profile: &str) -> Result<Vec<Recipient>, CommandError> {
+    let own = fleet.profiles.get(profile).map(|table| &table.recipients);
+    let texts = own.unwrap_or(&fleet.meta.recipients);
+    if texts.is_empty() {
+        return Err(CommandError::new(exit::INVALID, "the fleet names nobody who may read its secrets")
+            .help("`claw identity` shows your public key; put it into [fleet] recipients = [\"age1…\"]"));
+    }
+    texts.iter().map(|text| text.parse().map_err(CommandError::from)).collect()
 }

@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use claw_engine::audit::Who;
+
 use crate::args::Global;
 
 /// The process's surroundings.
@@ -23,7 +25,27 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 6] = ["CLAW_IDENTITY", "DOCKER_HOST", "HOME", "USER", "XDG_RUNTIME_DIR", "EDITOR"];
+const VARIABLES: [&str; 18] = [
+    "CLAW_IDENTITY",
+    "DOCKER_HOST",
+    "HOME",
+    "USER",
+    "XDG_RUNTIME_DIR",
+    "EDITOR",
+    "SSH_AUTH_SOCK",
+    "TERM",
+    "HOSTNAME",
+    // who runs a pipeline, as GitHub and GitLab say it
+    "CI",
+    "GITHUB_ACTOR",
+    "GITHUB_SERVER_URL",
+    "GITHUB_REPOSITORY",
+    "GITHUB_RUN_ID",
+    "GITLAB_USER_LOGIN",
+    "CI_JOB_URL",
+    "SUDO_USER",
+    "LOGNAME",
+];
 
 impl Setup {
     /// Returns the surroundings of this process.
@@ -67,9 +89,40 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// Returns who acts, for records.
+    pub fn who(&self) -> Who {
+        let own = |name: &str| self.env(name).map(str::to_owned);
+        let user = own("SUDO_USER").or_else(|| own("USER")).or_else(|| own("LOGNAME"));
+        let github = || {
+            let part = |name| self.env(name);
+            let (server, repository) = (part("GITHUB_SERVER_URL")?, part("GITHUB_REPOSITORY")?);
+            Some(format!("{server}/{repository}/actions/runs/{}", part("GITHUB_RUN_ID")?))
+        };
+        let name = std::fs::read_to_string("/etc/hostname").ok().map(|text| text.trim().to_owned());
+        Who {
+            user: user.unwrap_or_else(|| "unknown".to_owned()),
+            machine: own("HOSTNAME").or(name).unwrap_or_else(|| "unknown".to_owned()),
+            ci_actor: own("GITHUB_ACTOR").or_else(|| own("GITLAB_USER_LOGIN")),
+            ci_run: github().or_else(|| own("CI_JOB_URL")),
+        }
+    }
+}
+
+/// Returns the day so many days before today, UTC.
+pub fn days_ago(days: i32) -> String {
+    let today: jiff::civil::Date = timestamp().to_zoned(jiff::tz::TimeZone::UTC).date();
+    today.checked_sub(jiff::Span::new().days(days)).unwrap_or(jiff::civil::Date::MIN).to_string()
+}
+
 /// Returns the time now, RFC 3339, UTC, in seconds.
 pub fn now() -> String {
     timestamp().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Returns the seconds since 1970.
+pub fn seconds() -> i64 {
+    timestamp().as_second()
 }
 
 /// Returns today, UTC, `YYYY-MM-DD`.

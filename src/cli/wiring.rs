@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use claw_core::fleet::{Fleet, ProviderKind, ProviderTable};
+use claw_core::fleet::{Fleet, HostTable, JumpTable, ProviderKind, ProviderTable};
 use claw_core::problem::Problem;
 use claw_core::provider::{Provider, Rulebook, Rules};
-use claw_docker::{DockerProvider, DockerRules, LocalSocket};
+use claw_core::ssh::PublicKey;
+use claw_docker::{DockerProvider, DockerRules, LocalSocket, SshSocket};
+use claw_engine::audit::{Audit, Deed};
 use claw_engine::observe::Providers;
+use claw_host::{HostProvider, HostRules, Login};
+use claw_net::ssh::{Event, Key, Network, Observer, Policy, SshError, Target};
 use claw_sim::{Faults, SimEngine, World};
+use secrecy::SecretString;
 
 use crate::error::CommandError;
 use crate::exit;
@@ -22,7 +27,9 @@ pub fn rulebook(fleet: &Fleet) -> Rulebook {
             ProviderKind::Docker => Some(Arc::new(DockerRules)),
         }
     };
-    fleet.providers.iter().filter_map(|(name, table)| Some((name.clone(), rules(table)?))).collect()
+    let hosts: Arc<dyn Rules> = Arc::new(HostRules::new(Arc::new(DockerRules)));
+    let providers = fleet.providers.iter().filter_map(|(name, table)| Some((name.clone(), rules(table)?)));
+    providers.chain(fleet.hosts.keys().map(|name| (name.clone(), Arc::clone(&hosts)))).collect()
 }
 
 /// Returns a problem for each provider whose endpoint claw cannot use.
@@ -38,9 +45,14 @@ pub fn check_endpoints(fleet: &Fleet) -> Vec<Problem> {
     odd.collect()
 }
 
-/// Returns the providers of the real world.
-pub fn providers(fleet: &Fleet, setup: &Setup) -> Result<Providers, CommandError> {
-    let mut providers = Providers::new();
+/// Returns the providers of the real world. `control` are claw's own login keys, public half and private half.
+pub fn providers(
+    fleet: &Fleet,
+    setup: &Setup,
+    control: &[(PublicKey, SecretString)],
+    audit: &Arc<Audit>,
+) -> Result<Providers, CommandError> {
+    let mut providers = hosts(fleet, setup, control, audit)?;
     let mut sockets = BTreeMap::new();
     for (name, table) in &fleet.providers {
         if let Some(ProviderKind::Docker) = table.kind {
@@ -58,12 +70,118 @@ pub fn providers(fleet: &Fleet, setup: &Setup) -> Result<Providers, CommandError
     Ok(providers)
 }
 
+/// Returns the hosts: each one's engine is reached over the connection claw logs in with.
+fn hosts(
+    fleet: &Fleet,
+    setup: &Setup,
+    control: &[(PublicKey, SecretString)],
+    audit: &Arc<Audit>,
+) -> Result<Providers, CommandError> {
+    let bad = |error: SshError| CommandError::from_error(exit::INVALID, &error);
+    let mut own = BTreeMap::new();
+    for (public, private) in control {
+        own.insert(public.clone(), Key::held(private).map_err(bad)?);
+    }
+    let mut keys: Vec<Key> = control.iter().filter_map(|(public, _)| own.get(public).cloned()).collect();
+    keys.extend(personal_keys(setup));
+    let network = Network::new(Policy::default(), Arc::new(Recorder(Arc::clone(audit))));
+    let mut providers = Providers::new();
+    for (place, table) in &fleet.hosts {
+        let target = target(fleet, place, table, &keys)?;
+        let connection = network.connection(&target);
+        let engine: Arc<dyn Provider> =
+            Arc::new(DockerProvider::new(place, &fleet.meta.id, Arc::new(SshSocket::new(connection.clone()))));
+        let shown = table.host_key_next.as_ref().or(table.host_key.as_ref());
+        let login = Login {
+            user: target.user.clone(),
+            control: own.clone(),
+            host_key: public_key(shown)?,
+            connection,
+        };
+        let id = table.id.as_deref().unwrap_or(place);
+        providers.insert(place.clone(), Arc::new(HostProvider::new(place, &fleet.meta.id, id, login, engine)));
+    }
+    Ok(providers)
+}
+
+fn public_key(text: Option<&String>) -> Result<PublicKey, CommandError> {
+    let parsed = text.map(String::as_str).unwrap_or_default().parse();
+    parsed.map_err(|error| CommandError::new(exit::INVALID, format!("a host key cannot be used: {error}")))
+}
+
+fn target(fleet: &Fleet, place: &str, table: &HostTable, keys: &[Key]) -> Result<Target, CommandError> {
+    let pins = [table.host_key.as_ref(), table.host_key_next.as_ref()].into_iter().flatten();
+    let jump = table.jump.as_ref().or(fleet.ssh.jump.as_ref());
+    let jump = jump.map(|jump| jump_target(jump, keys)).transpose()?;
+    Ok(Target {
+        label: place.to_owned(),
+        address: table.address.clone().unwrap_or_default(),
+        port: table.port.unwrap_or(22),
+        user: table.user.clone().unwrap_or_else(|| "root".to_owned()),
+        pins: pins.map(|text| pin(text)).collect::<Result<_, _>>()?,
+        keys: keys.to_vec(),
+        jump: jump.map(Box::new),
+    })
+}
+
+fn jump_target(jump: &JumpTable, keys: &[Key]) -> Result<Target, CommandError> {
+    Ok(Target {
+        label: format!("jump host {}", jump.address),
+        address: jump.address.clone(),
+        port: jump.port.unwrap_or(22),
+        user: jump.user.clone().unwrap_or_else(|| "root".to_owned()),
+        pins: vec![pin(&jump.host_key)?],
+        keys: keys.to_vec(),
+        jump: None,
+    })
+}
+
+fn pin(text: &str) -> Result<claw_net::ssh::Pin, CommandError> {
+    text.parse().map_err(|error: SshError| CommandError::from_error(exit::INVALID, &error))
+}
+
+/// The keys of whoever runs claw: how it gets in before its own key is there.
+fn personal_keys(setup: &Setup) -> Vec<Key> {
+    let agent = setup.env("SSH_AUTH_SOCK").map(Key::agent);
+    let file = setup.home().map(|home| home.join(".ssh/id_ed25519")).filter(|path| path.exists());
+    let asks = setup.stdin_terminal;
+    let passphrase = move |path: &Path| {
+        let question = format!("Passphrase of {}: ", path.display());
+        asks.then(|| rpassword::prompt_password(question).ok()).flatten().map(SecretString::from)
+    };
+    agent.into_iter().chain(file.map(|path| Key::file(path, Arc::new(passphrase)))).collect()
+}
+
+/// Records every connection and everything that is run on a host.
+struct Recorder(Arc<Audit>);
+
+impl Observer for Recorder {
+    fn heard(&self, label: &str, event: &Event) {
+        let deed = |action, detail: &str, key: Option<&str>, failure: Option<&str>| {
+            self.0.record(&Deed { action, target: label, detail, key, failure });
+        };
+        match event {
+            Event::Connected { key_fingerprint, millis, .. } => {
+                deed("connect", &format!("logged in after {millis} ms"), Some(key_fingerprint), None);
+            }
+            Event::Refused { why } => deed("connect", "", None, Some(why)),
+            Event::Lost { why } => deed("connect", "the connection broke", None, Some(why)),
+            Event::Blocked { seconds } => deed("connect", &format!("blocked for {seconds} s"), None, Some("blocked")),
+            Event::Executed { label: Some(what), status, .. } => {
+                let failure = (!status.is_success()).then(|| format!("{status:?}"));
+                deed("run", what, None, failure.as_deref());
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Returns the providers of the simulated world.
 pub fn simulated(fleet: &Fleet, world: &World) -> Providers {
     let make = |name: &String| -> (String, Arc<dyn Provider>) {
         (name.clone(), Arc::new(SimEngine::new(name, world.clone(), Faults::default(), setup::now)))
     };
-    fleet.providers.keys().map(make).collect()
+    fleet.providers.keys().chain(fleet.hosts.keys()).map(make).collect()
 }
 
 /// The socket the fleet names, else the one the environment names, else the first usual one that is there. One that is

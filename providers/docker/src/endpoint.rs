@@ -1,4 +1,4 @@
-//! How an engine is reached. A seam: the local socket now, the same socket through SSH later.
+//! How an engine is reached. A seam: the local socket here, the same socket through SSH in `over_ssh`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,20 @@ use claw_openclaw::gateway::Stream;
 use tokio::net::TcpStream;
 
 /// How long one call may take, in seconds: stopping a busy gateway takes up to 330.
-const CALL_SECONDS_MAX: u64 = 360;
+pub const CALL_SECONDS_MAX: u64 = 360;
 /// How long a connection to a port may take to open, in seconds.
 const DIAL_SECONDS_MAX: u64 = 5;
 
-/// A way to an engine and to the loopback ports of its machine.
+/// The address at which gateways are published on their machine.
+pub const LOOPBACK: &str = "127.0.0.1";
+
+/// A way to an engine and to what its machine reaches.
 pub trait Endpoint: Send + Sync {
     /// Returns a client for the engine.
     fn docker(&self) -> Result<Docker, bollard::errors::Error>;
 
-    /// Opens a stream to a loopback port of the engine's machine.
-    fn dial(&self, port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
+    /// Opens a stream to an address and port as the engine's machine sees them.
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
 
     /// Returns what to call it in messages.
     fn label(&self) -> String;
@@ -49,9 +52,9 @@ impl Endpoint for LocalSocket {
         Docker::connect_with_unix(&self.path.to_string_lossy(), CALL_SECONDS_MAX, API_DEFAULT_VERSION)
     }
 
-    fn dial(&self, port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let connect = TcpStream::connect(("127.0.0.1", port));
+            let connect = TcpStream::connect((host, port));
             let stream = tokio::time::timeout(Duration::from_secs(DIAL_SECONDS_MAX), connect).await??;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Stream>)

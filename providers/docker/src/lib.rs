@@ -10,6 +10,8 @@ mod image;
 mod manifest;
 mod names;
 mod observe;
+mod operate;
+mod over_ssh;
 mod provider;
 mod replace;
 mod rules;
@@ -17,5 +19,6 @@ mod steps;
 mod watch;
 
 pub use endpoint::{Endpoint, LocalSocket};
+pub use over_ssh::SshSocket;
 pub use provider::DockerProvider;
 pub use rules::DockerRules;

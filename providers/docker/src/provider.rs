@@ -5,6 +5,7 @@ use std::sync::Arc;
 use claw_core::desired::Desired;
 use claw_core::name::Kind;
 use claw_core::observed::{Observation, Report};
+use claw_core::operate::Operate;
 use claw_core::plan::Step;
 use claw_core::provider::{ApplyError, BoxFuture, Provider, StepContext};
 use claw_core::secret::Secrets;
@@ -64,6 +65,7 @@ impl DockerProvider {
             Kind::Config => steps::config::apply(&job).await?,
             Kind::Workspace => steps::workspace::apply(&job).await?,
             Kind::Container => replace::apply(&job).await?,
+            Kind::Access | Kind::Host => return Err(ApplyError::fatal("change a machine: this is only its engine")),
         }
         Ok(Vec::new())
     }
@@ -80,5 +82,9 @@ impl Provider for DockerProvider {
         ctx: StepContext<'a>,
     ) -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>> {
         Box::pin(self.step(step, ctx))
+    }
+
+    fn operate(&self) -> Option<&dyn Operate> {
+        Some(self)
     }
 }

@@ -69,7 +69,7 @@ impl Rules for DockerRules {
         match id.kind {
             // its state is gone: an empty one in its place is a loss that somebody has to allow
             Kind::Volume if changes.iter().any(|change| change.path == "state") => Effect::Replace,
-            Kind::Network | Kind::Volume | Kind::Anchor | Kind::Workspace => Effect::None,
+            Kind::Access | Kind::Host | Kind::Network | Kind::Volume | Kind::Anchor | Kind::Workspace => Effect::None,
             Kind::Secrets => Effect::Hot,
             Kind::Config => {
                 changes.iter().map(|change| catalog::reload_effect(&change.path)).max().unwrap_or(Effect::None)

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::agent::Agent;
 use crate::convert::published_port;
+use crate::endpoint::LOOPBACK;
 use crate::files::download;
 use crate::helper::logs;
 
@@ -70,7 +71,7 @@ pub async fn health(agent: &Agent<'_>, found: &ContainerInspectResponse, token: 
 }
 
 async fn ask(agent: &Agent<'_>, port: u16, path: &str, token: Option<&SecretString>) -> Option<gateway::Answer> {
-    let stream = agent.endpoint.dial(port).await.ok()?;
+    let stream = agent.endpoint.dial(LOOPBACK, port).await.ok()?;
     gateway::get(stream, path, token).await.ok()
 }
 
@@ -80,7 +81,7 @@ async fn call(
     token: &SecretString,
     method: &str,
 ) -> Result<serde_json::Value, gateway::AskError> {
-    let stream = agent.endpoint.dial(port).await.map_err(|error| gateway::AskError::Unreachable(Box::new(error)))?;
+    let stream = agent.endpoint.dial(LOOPBACK, port).await.map_err(|error| gateway::AskError::Unreachable(Box::new(error)))?;
     gateway::call(stream, token, method).await
 }
 

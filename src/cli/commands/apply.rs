@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use clap::Args;
+use claw_core::name::{Address, Kind};
 use claw_core::plan::Plan;
 use claw_engine::apply::{Run, STEPS_AT_ONCE, Summary, Surroundings, apply};
-use claw_engine::event::Listener;
+use claw_engine::audit::{Audit, Deed};
+use claw_engine::event::{Event, EventKind, Listener};
 use claw_engine::journal::Journal;
 use claw_engine::lock::{Lock, LockError};
 
@@ -53,7 +55,7 @@ impl Apply {
         super::print_warnings(global, &session);
         self.consent.refuse_unasked(setup)?;
         let lock = take_lock(global, setup)?;
-        let (_, plan) = self.scope.plan(&mut session)?;
+        let (_, plan) = self.scope.plan(setup, &mut session)?;
         let exit = carry_out(global, setup, &session, &plan, &self.consent)?;
         drop(lock);
         if exit == exit::DONE && !plan.steps.is_empty() && !global.json {
@@ -118,8 +120,9 @@ pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan,
     let mut journal = Journal::open(&folder, &run_id).map_err(|error| {
         failed(&error).help(format!("make {} writable, or free disk space; nothing was changed", folder.display()))
     })?;
-    let listener: Box<dyn Listener> =
+    let shown: Box<dyn Listener> =
         if global.json { Box::new(JsonLines) } else { Box::new(Progress::new(setup.stderr_terminal)) };
+    let listener = Recorded { shown, audit: &session.audit, run: &run_id };
     let stop = Arc::new(AtomicBool::new(false));
     let run = Run {
         id: &run_id,
@@ -129,7 +132,7 @@ pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan,
         providers: &session.providers,
         at_once: consent.parallel,
     };
-    let around = Surroundings { now: &setup::now, chance: &setup::chance, stop: &stop, listener: listener.as_ref() };
+    let around = Surroundings { now: &setup::now, chance: &setup::chance, stop: &stop, listener: &listener };
     let summary = super::wait(async {
         watch_signals(Arc::clone(&stop));
         apply(run, around, &mut journal).await
@@ -142,6 +145,36 @@ pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan,
         render::out(format_args!("\n{}", sentence(&summary, plan)));
     }
     Ok(code(&summary, plan))
+}
+
+/// Shows a run, and records what it did to machines and keys, and how it ended.
+struct Recorded<'a> {
+    shown: Box<dyn Listener>,
+    audit: &'a Audit,
+    run: &'a str,
+}
+
+impl Listener for Recorded<'_> {
+    fn hear(&self, event: &Event) {
+        self.shown.hear(event);
+        let about_keys = |address: &Address| matches!(address.id.kind, Kind::Access | Kind::Host | Kind::Secrets);
+        let deed = |action, target: &str, detail: &str, failure: Option<&str>| {
+            self.audit.record(&Deed { action, target, detail, failure, ..Deed::default() });
+        };
+        match &event.kind {
+            EventKind::StepDone { address, action, .. } if about_keys(address) => {
+                deed("keys", &address.to_string(), action, None);
+            }
+            EventKind::StepFailed { address, reason, .. } if about_keys(address) => {
+                deed("keys", &address.to_string(), "", Some(reason));
+            }
+            EventKind::RunFinished { done, failed, skipped, .. } => {
+                let detail = format!("run {}: {done} done, {failed} failed, {skipped} skipped", self.run);
+                deed("apply", "fleet", &detail, (*failed > 0).then_some("some steps failed"));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// First signal: begin nothing new. Second: end at once; the next apply goes on from there.

@@ -1,7 +1,9 @@
 //! `claw drift`: is the world still as the fleet says?
 
 use clap::Args;
+use claw_core::observed::Observed;
 use claw_core::plan::{Action, Plan, Reason};
+use claw_core::provider::access::UNMANAGED;
 use serde_json::json;
 
 use super::Outcome;
@@ -33,7 +35,8 @@ impl Drift {
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
         let mut session = Session::open(global, setup)?;
         super::announce_sandbox(global);
-        let (_, plan) = self.scope.plan(&mut session)?;
+        super::print_warnings(global, &session);
+        let (observed, plan) = self.scope.plan(setup, &mut session)?;
         let findings = findings(&plan);
         if global.json {
             let list: Vec<_> = findings
@@ -41,7 +44,10 @@ impl Drift {
                 .map(|one| json!({ "category": one.category, "resource": one.resource, "place": one.place, "detail": one.detail }))
                 .collect();
             render::json(
-                &json!({ "drift": list, "unseen": plan.unseen, "suspended": plan.suspended, "unchanged": plan.unchanged.len() }),
+                &json!({
+                    "drift": list, "unmanaged": unmanaged(&observed), "unseen": plan.unseen, "suspended": plan.suspended,
+                    "unchanged": plan.unchanged.len(), "warnings": render::problems::to_json(&session.warnings, &session.sources),
+                }),
             );
             return Ok(super::plan_exit(&plan));
         }
@@ -58,6 +64,10 @@ impl Drift {
                 style::paint(style::DIM, &one.detail)
             ));
         }
+        for (place, key) in unmanaged(&observed) {
+            // somebody's own business, and no reason for an alarm every night
+            render::out(format_args!("unmanaged login key on {place}  {}", style::paint(style::DIM, key)));
+        }
         if findings.is_empty() && plan.unseen.is_empty() {
             render::out(format_args!(
                 "{} no drift: {} resources are as the fleet says",
@@ -67,6 +77,12 @@ impl Drift {
         }
         Ok(super::plan_exit(&plan))
     }
+}
+
+/// Returns the login keys that claw did not put on a host, each with its place.
+fn unmanaged(observed: &Observed) -> Vec<(&str, &str)> {
+    let lists = observed.facts.iter().filter_map(|(place, facts)| Some((place, facts.get(UNMANAGED)?)));
+    lists.flat_map(|(place, list)| list.lines().map(move |key| (place.as_str(), key))).collect()
 }
 
 fn findings(plan: &Plan) -> Vec<Finding> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
-use claw_vault::{Recipient, Vault};
+use claw_vault::{Recipient, Vault, VaultError};
 use toml_edit::{Array, DocumentMut, value};
 
 use super::Outcome;
@@ -68,6 +68,7 @@ impl Init {
         let parsed: Vec<Recipient> = recipients.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         fs::create_dir_all(setup.secrets_folder()).map_err(io("the folder of secrets"))?;
         Vault::open(&setup.secrets_folder(), &id, None)?.init(&parsed, &setup::today())?;
+        make_login_key(global, setup, &id, &parsed)?;
         write_new(&setup.fleet_file, &text, self.own).map_err(io("the fleet file"))?;
         ignore_state(&setup.root.join(".gitignore")).map_err(io(".gitignore"))?;
         let schema = setup.root.join("schemas/fleet.schema.json");
@@ -97,14 +98,29 @@ fn complete(global: &Global, setup: &Setup) -> Outcome {
     fs::create_dir_all(setup.secrets_folder())
         .map_err(|error| CommandError::failed(format!("failed to make the folder of secrets: {error}")))?;
     vault.init(&recipients, &setup::today())?;
+    make_login_key(global, setup, &fleet.meta.id, &recipients)?;
     report(setup, &fleet.meta.id);
     Ok(exit::DONE)
+}
+
+/// Makes the key claw logs in to hosts with, where an identity is at hand; `claw rotate ssh` makes it otherwise.
+fn make_login_key(global: &Global, setup: &Setup, id: &str, recipients: &[Recipient]) -> Result<(), CommandError> {
+    let identities = session::identities(global, setup)?.filter(|found| !found.is_empty());
+    if let Some(identities) = identities {
+        let vault = Vault::open(&setup.secrets_folder(), id, Some(identities))?;
+        match vault.control_begin(recipients, &setup::today()) {
+            // the fleet is for other readers than this one
+            Err(VaultError::OtherRecipient { .. }) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn report(setup: &Setup, id: &str) {
     let done = |text: String| render::out(format_args!("{} {text}", style::paint(style::GREEN, "✓")));
     done(format!("{}, marked {id}", setup.fleet_file.display()));
-    done(format!("{}, the fleet's key, encrypted for you", setup.secrets_folder().join("claw.toml").display()));
+    done(format!("{}, the fleet's key and login key, encrypted for you", setup.secrets_folder().join("claw.toml").display()));
     render::out(
         "\nNext: add an agent to the fleet file, store its model's key with `claw secret set default/ANTHROPIC_API_KEY`,",
     );

@@ -10,7 +10,7 @@ use crate::error::CommandError;
 use crate::exit;
 use crate::render;
 use crate::render::plan::Detail;
-use crate::session::Session;
+use crate::session::{Session, keys};
 use crate::setup::Setup;
 
 /// Show what apply would do, field by field
@@ -37,12 +37,18 @@ pub struct Scope {
     /// Allow this agent's data to be lost. Can be repeated.
     #[arg(long = "allow-destroy", value_name = "AGENT")]
     pub allow_destroy: Vec<String>,
+    /// Put login keys on hosts that are in no commit yet.
+    #[arg(long)]
+    pub uncommitted_keys: bool,
 }
 
 impl Scope {
     /// Looks at the world and plans.
-    pub fn plan(&self, session: &mut Session) -> Result<(Observed, Plan), CommandError> {
-        let policy = session.policy(&self.targets, &self.allow_destroy)?;
+    pub fn plan(&self, setup: &Setup, session: &mut Session) -> Result<(Observed, Plan), CommandError> {
+        let mut policy = session.policy(&self.targets, &self.allow_destroy)?;
+        policy.uncommitted_keys = !self.uncommitted_keys
+            && !session.control_keys.is_empty()
+            && keys::is_uncommitted(setup, &session.control_keys);
         let observed = super::wait(session.observe())?;
         session.refuse_unknown(&observed, self.targets.iter().chain(&self.allow_destroy))?;
         let plan = session.plan(&observed, &policy);
@@ -56,7 +62,7 @@ impl PlanArgs {
         let mut session = Session::open(global, setup)?;
         super::announce_sandbox(global);
         super::print_warnings(global, &session);
-        let (_, plan) = self.scope.plan(&mut session)?;
+        let (_, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
         print(global, &session, &plan, detail);
         Ok(if self.detailed_exitcode { super::plan_exit(&plan) } else { exit::DONE })

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use clap::{Args, Subcommand};
 use claw_core::fleet::Fleet;
-use claw_vault::{Recipient, VALUE_BYTES_MAX, Vault};
+use claw_vault::{VALUE_BYTES_MAX, Vault};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
 use crate::render::{self, style, table};
-use crate::session::fleet_and_vault;
+use crate::session::{fleet_and_vault, recipients};
 use crate::setup::{self, Setup};
 
 /// Store, show, list and remove secrets
@@ -86,17 +86,6 @@ fn split(name: &str) -> Result<(&str, &str), CommandError> {
         CommandError::usage(format!("`{name}` does not name a secret"))
             .help("write PROFILE/KEY, as in default/ANTHROPIC_API_KEY")
     })
-}
-
-/// Returns who may read a profile: its own recipients, else the fleet's.
-fn recipients(fleet: &Fleet, profile: &str) -> Result<Vec<Recipient>, CommandError> {
-    let own = fleet.profiles.get(profile).map(|table| &table.recipients);
-    let texts = own.unwrap_or(&fleet.meta.recipients);
-    if texts.is_empty() {
-        return Err(CommandError::new(exit::INVALID, "the fleet names nobody who may read its secrets")
-            .help("`claw identity` shows your public key; put it into [fleet] recipients = [\"age1…\"]"));
-    }
-    texts.iter().map(|text| text.parse().map_err(CommandError::from)).collect()
 }
 
 fn set(fleet: &Fleet, vault: &Vault, name: &str, setup: &Setup) -> Outcome {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use claw_core::desired::Desired;
 use claw_core::name::{Address, Kind};
 use claw_core::plan::{Action, Effect, Held, Plan, Reason, Step};
+use claw_core::provider::access::FROM;
 use claw_core::text::clean;
 use claw_core::value::{Fields, Value};
 
@@ -39,7 +40,7 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
             text,
             "{} {} is left alone until {}{reason}",
             paint(YELLOW, "‖"),
-            suspended.agent,
+            suspended.name,
             suspended.until
         );
     }
@@ -81,8 +82,11 @@ fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail
         let card = desired.agents.get(id);
         let name = card.map_or(id, |card| card.name.as_str());
         let emoji = card.and_then(|card| card.emoji.as_deref()).map(|emoji| format!("{emoji} ")).unwrap_or_default();
-        let known = if card.is_some() { "" } else { ", not in the fleet any more" };
-        let _ = writeln!(text, "{emoji}{} on {place}{known}", paint(BOLD, name));
+        let host = desired.hosts.get(id);
+        let known = if card.is_some() || host.is_some() { "" } else { ", not in the fleet any more" };
+        let place = host.map_or_else(|| format!("on {place}"), |host| format!("at {}", host.address));
+        let name = host.map_or(name, |host| host.name.as_str());
+        let _ = writeln!(text, "{emoji}{} {place}{known}", paint(BOLD, name));
         for step in steps {
             draw_step(text, step, detail);
         }
@@ -143,7 +147,26 @@ fn digest(kind: Kind, after: &Fields) -> String {
         Kind::Secrets | Kind::Workspace | Kind::Volume => after.keys().cloned().collect::<Vec<_>>().join(", "),
         Kind::Config => format!("openclaw.json, {} settings", leaves(after).len()),
         Kind::Network | Kind::Anchor => String::new(),
+        Kind::Host => "hardened sshd, engine, security updates, containers kept from the host".to_owned(),
+        Kind::Access => who_may_log_in(after),
     }
+}
+
+fn who_may_log_in(after: &Fields) -> String {
+    let count = |key: &str| if let Some(Value::Map(map)) = after.get(key) { map.len() } else { 0 };
+    let people = match count("operators") {
+        0 => String::new(),
+        1 => ", 1 operator".to_owned(),
+        number => format!(", {number} operators"),
+    };
+    let from = match after.get(FROM) {
+        Some(Value::List(ranges)) => {
+            let ranges: Vec<&str> = ranges.iter().filter_map(Value::as_text).collect();
+            format!(", from {}", ranges.join(", "))
+        }
+        _ => String::new(),
+    };
+    format!("claw's key{people}{from}")
 }
 
 /// Returns the innermost fields with their paths.
@@ -223,6 +246,14 @@ pub fn explain(reason: &Reason, would: &str, address: &Address) -> (String, Stri
         Reason::Suspended { until } => {
             (format!("held, left alone until {until}"), format!("remove `suspend` to {would} it now"))
         }
+        Reason::LockOut { from } => (
+            format!("held, {address} would not let in {}, from where claw logs in now", clean(from, 60)),
+            "add that address to `allow_from`, or run claw from an address that stays in it".to_owned(),
+        ),
+        Reason::Uncommitted => (
+            "held, the login key is in no commit yet".to_owned(),
+            "commit secrets/claw.toml, so that the key is not lost with this machine; or add --uncommitted-keys".to_owned(),
+        ),
         Reason::Secret { why, help } => (format!("held, {}", clean(why, 300)), clean(help, 300)),
         Reason::Waits { on } => (format!("held, waits for {on}"), String::new()),
     }

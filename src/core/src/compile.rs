@@ -1,13 +1,17 @@
 //! From a fleet to what it asks for. Checks every reference, offline, and reports all that is wrong at once.
 
+mod hosts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::desired::{AgentCard, Desired};
 use crate::fleet::{AgentTable, Fleet};
-use crate::name::Address;
+use crate::name::{Address, Kind, ResourceId};
 use crate::problem::{Problem, Severity, did_you_mean};
 use crate::provider::{AgentSpec, Rulebook};
+use crate::ssh::ControlKey;
+use crate::text::days;
 
 /// What lies beside the fleet file and takes part.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +20,8 @@ pub struct Surroundings {
     pub profiles: BTreeMap<String, Vec<String>>,
     /// Files to seed: workspace folder as the fleet spells it → path → content.
     pub workspaces: BTreeMap<String, BTreeMap<String, Arc<[u8]>>>,
+    /// claw's own login keys.
+    pub control_keys: Vec<ControlKey>,
 }
 
 /// Returns what the fleet asks for and warnings about it, or everything that is wrong.
@@ -28,9 +34,10 @@ pub fn compile(
     check_meta(fleet, &mut problems);
     let mut desired = Desired {
         fleet: fleet.meta.id.clone(),
-        places: fleet.providers.keys().cloned().collect(),
+        places: fleet.providers.keys().chain(fleet.hosts.keys()).cloned().collect(),
         ..Desired::default()
     };
+    hosts::add(fleet, surroundings, rules, &mut desired, &mut problems);
     let mut keys_by_id: BTreeMap<&str, &str> = BTreeMap::new();
     let mut ports: BTreeMap<(&str, u16), &str> = BTreeMap::new();
     for (key, table) in &fleet.agents {
@@ -108,7 +115,11 @@ fn add_agent(
     match rules.declare(spec) {
         Err(found) => problems.extend(found),
         Ok(resources) => {
-            for (id, resource) in resources {
+            let host = fleet.host_id(place).map(|host| Address { id: ResourceId::new(Kind::Host, host), place: place.to_owned() });
+            for (id, mut resource) in resources {
+                if resource.needs.is_empty() {
+                    resource.needs.extend(host.clone());
+                }
                 desired.resources.insert(Address { id, place: place.to_owned() }, resource);
             }
             let card = AgentCard {
@@ -145,6 +156,9 @@ fn check_meta(fleet: &Fleet, problems: &mut Vec<Problem>) {
                 .at(fleet.tree.exact(&["policy", "delete_max"]))
                 .help("write it as a percentage from 0 to 100: \"30%\""),
         );
+    }
+    if let Some(age) = fleet.meta.history.as_ref().filter(|age| days(age).is_none()) {
+        problems.push(hosts::bad_age("fleet.history", age).at(fleet.tree.exact(&["fleet", "history"])));
     }
     for (name, provider) in &fleet.providers {
         if provider.kind.is_none() {
@@ -234,17 +248,17 @@ fn is_date(text: &str) -> bool {
 }
 
 fn check_place(fleet: &Fleet, key: &str, table: &AgentTable, problems: &mut Vec<Problem>) {
-    let known: Vec<&str> = fleet.providers.keys().map(String::as_str).collect();
+    let known: Vec<&str> = fleet.providers.keys().chain(fleet.hosts.keys()).map(String::as_str).collect();
     let Some(on) = &table.on else {
         let problem = Problem::error("missing-key", format!("agent `{key}` does not say where it runs"));
         let first = known.first().copied().unwrap_or("docker");
         problems.push(problem.at(fleet.agent_field(key, "on")).help(format!("add on = \"{first}\"")));
         return;
     };
-    if fleet.providers.contains_key(on) {
+    if known.contains(&on.as_str()) {
         return;
     }
-    let problem = Problem::error("unknown-provider", format!("there is no provider `{on}`"));
+    let problem = Problem::error("unknown-provider", format!("there is no provider and no host `{on}`"));
     let help = match did_you_mean(on, known.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None if on == "docker" => "declare it: [providers.docker]".to_owned(),
@@ -286,7 +300,6 @@ mod tests {
     use super::*;
     use crate::desired::Resource;
     use crate::fleet::{SourceFile, load};
-    use crate::name::{Kind, ResourceId};
     use crate::plan::Effect;
     use crate::provider::Rules;
     use crate::value::Change;

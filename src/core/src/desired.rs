@@ -17,6 +17,8 @@ pub struct Desired {
     pub places: Vec<String>,
     /// The agents, by id.
     pub agents: BTreeMap<String, AgentCard>,
+    /// The hosts, by id.
+    pub hosts: BTreeMap<String, HostCard>,
     /// The resources, by address.
     pub resources: BTreeMap<Address, Resource>,
 }
@@ -38,6 +40,19 @@ pub struct AgentCard {
     pub suspend: Option<SuspendTable>,
 }
 
+/// What people know a host by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostCard {
+    /// The key of its table, which is the place of what is on it.
+    pub name: String,
+    /// Its name or address.
+    pub address: String,
+    /// Set while claw leaves it and its agents alone.
+    pub suspend: Option<SuspendTable>,
+    /// Whether claw shall take off it what it put there.
+    pub absent: bool,
+}
+
 /// One resource as it shall be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
@@ -50,6 +65,13 @@ pub struct Resource {
 }
 
 impl Desired {
+    /// Returns the suspension that holds for an address: its agent's, its own, or that of the host it is on.
+    pub fn suspension(&self, address: &Address) -> Option<&SuspendTable> {
+        let agent = self.agents.get(&address.id.name).and_then(|card| card.suspend.as_ref());
+        let of_host = || self.hosts.values().find(|host| host.name == address.place)?.suspend.as_ref();
+        agent.filter(|_| !address.id.kind.is_of_host()).or_else(of_host)
+    }
+
     /// Looks up the fingerprint of every secret, so that plans can compare. Returns what could not be had, by address.
     pub fn resolve(&mut self, secrets: &dyn Secrets) -> BTreeMap<Address, SecretError> {
         let mut failed = BTreeMap::new();

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use crate::problem::Location;
 
 pub use file::{
-    AgentTable, FleetTable, PolicyTable, ProfileTable, ProviderKind, ProviderTable, ResourcesTable, SuspendTable,
+    AgentTable, FleetTable, HostState, HostTable, JumpTable, PolicyTable, ProfileTable, ProviderKind, ProviderTable,
+    ResourcesTable, SshTable, SuspendTable,
 };
 pub use load::{FILE_BYTES_MAX, SourceFile, include_patterns, load};
 pub use schema::fleet_schema;
@@ -27,6 +28,10 @@ pub struct Fleet {
     pub providers: BTreeMap<String, ProviderTable>,
     /// Profiles that have recipients of their own.
     pub profiles: BTreeMap<String, ProfileTable>,
+    /// How machines are logged in to.
+    pub ssh: SshTable,
+    /// Machines by the key of their table, defaults merged in.
+    pub hosts: BTreeMap<String, HostTable>,
     /// Limits.
     pub policy: PolicyTable,
     /// Agents by the key of their table, defaults merged in.
@@ -42,5 +47,18 @@ impl Fleet {
             .exact(&["agents", key, field])
             .or_else(|| self.tree.exact(&["defaults", "agent", field]))
             .or_else(|| self.tree.key(&["agents", key]))
+    }
+
+    /// Returns where a field of a host is written: in its own table, else in the defaults, else the host's name.
+    pub fn host_field(&self, key: &str, field: &str) -> Option<Location> {
+        self.tree
+            .exact(&["hosts", key, field])
+            .or_else(|| self.tree.exact(&["defaults", "host", field]))
+            .or_else(|| self.tree.key(&["hosts", key]))
+    }
+
+    /// Returns the id of the host that is a place, if it is one.
+    pub fn host_id<'a>(&'a self, place: &'a str) -> Option<&'a str> {
+        self.hosts.get(place).map(|table| table.id.as_deref().unwrap_or(place))
     }
 }

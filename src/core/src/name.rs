@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// Who may log in at a host: claw's control keys and the operators.
+    Access,
+    /// A machine with SSH and an engine: hardened sshd, engine, folders, what containers may not reach.
+    Host,
     /// A bridge of the agent's own.
     Network,
     /// The agent's state, and the volumes its config and secrets lie on.
@@ -28,12 +32,23 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in rank order.
-    pub const ALL: [Self; 7] =
-        [Self::Network, Self::Volume, Self::Anchor, Self::Secrets, Self::Workspace, Self::Config, Self::Container];
+    pub const ALL: [Self; 9] = [
+        Self::Access,
+        Self::Host,
+        Self::Network,
+        Self::Volume,
+        Self::Anchor,
+        Self::Secrets,
+        Self::Workspace,
+        Self::Config,
+        Self::Container,
+    ];
 
     /// Returns the word used for it everywhere.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Access => "access",
+            Self::Host => "host",
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Anchor => "anchor",
@@ -44,16 +59,24 @@ impl Kind {
         }
     }
 
-    /// Returns the kinds a resource of this kind needs, for the same agent.
+    /// Returns the kinds a resource of this kind needs, for the same agent or host.
     pub fn needs(self) -> &'static [Self] {
         match self {
-            Self::Network | Self::Volume => &[],
+            // what an agent on a host begins with needs the host, which has another name: `compile` says which
+            Self::Access | Self::Network | Self::Volume => &[],
+            // passwords are turned off only once claw's key is proven
+            Self::Host => &[Self::Access],
             Self::Anchor => &[Self::Volume],
             Self::Secrets | Self::Workspace => &[Self::Anchor],
             // validation resolves the secret references, so the secret file comes first
             Self::Config => &[Self::Anchor, Self::Secrets],
             Self::Container => &[Self::Network, Self::Secrets, Self::Workspace, Self::Config],
         }
+    }
+
+    /// Whether it is part of a machine and not of an agent.
+    pub fn is_of_host(self) -> bool {
+        matches!(self, Self::Access | Self::Host)
     }
 
     /// Whether it holds what cannot be made again.
@@ -68,10 +91,10 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Something claw can create, change and delete: `container/pete`. The name is the agent's id.
+/// Something claw can create, change and delete: `container/pete`. The name is the agent's or host's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceId {
-    /// The agent's id.
+    /// The agent's or host's id.
     pub name: String,
     /// What it is.
     pub kind: Kind,

@@ -62,6 +62,8 @@ pub struct Report {
     pub place: String,
     /// What was seen, in any order.
     pub observations: Vec<Observation>,
+    /// What is worth knowing of the place itself and no plan compares: `system`, `memory`.
+    pub facts: BTreeMap<String, String>,
     /// Why what is not listed must not be taken for absent; `None` when everything with our mark was listed.
     pub incomplete: Option<String>,
 }
@@ -71,6 +73,8 @@ pub struct Report {
 pub struct Observed {
     /// Everything seen, by address.
     pub states: BTreeMap<Address, State>,
+    /// What is worth knowing of a place.
+    pub facts: BTreeMap<String, BTreeMap<String, String>>,
     /// Places whose list could not be read whole, and why.
     pub incomplete: BTreeMap<String, String>,
 }
@@ -91,6 +95,9 @@ impl Observed {
     pub fn fold(reports: Vec<Report>) -> Self {
         let mut observed = Self::default();
         for report in reports {
+            if !report.facts.is_empty() {
+                observed.facts.insert(report.place.clone(), report.facts);
+            }
             if let Some(why) = report.incomplete {
                 observed.incomplete.insert(report.place, why);
             }

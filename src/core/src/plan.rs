@@ -27,7 +27,7 @@ pub struct Plan {
     pub held: Vec<Held>,
     /// What is as it shall be.
     pub unchanged: Vec<Address>,
-    /// Agents left alone, whether or not they would change.
+    /// Agents and hosts left alone, whether or not they would change.
     pub suspended: Vec<Suspended>,
     /// Places that could not be read whole, and why.
     pub unseen: BTreeMap<String, String>,
@@ -191,6 +191,13 @@ pub enum Reason {
         /// What to do.
         help: String,
     },
+    /// The address we come from would not be let in any more.
+    LockOut {
+        /// That address, as the host sees it.
+        from: String,
+    },
+    /// A login key that is in no commit yet.
+    Uncommitted,
     /// Something it needs is held.
     Waits {
         /// What.
@@ -198,11 +205,11 @@ pub enum Reason {
     },
 }
 
-/// An agent left alone.
+/// An agent or host left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Suspended {
     /// Its id.
-    pub agent: String,
+    pub name: String,
     /// The first day claw looks after it again.
     pub until: String,
     /// Why.
@@ -220,6 +227,8 @@ pub struct Policy {
     pub allow_destroy: BTreeSet<String>,
     /// Today, `YYYY-MM-DD`, UTC.
     pub today: String,
+    /// Whether the login keys in the fleet's files are in no commit yet, and so are not put on hosts.
+    pub uncommitted_keys: bool,
     /// Agents or resources to keep to, with what they need; everything when empty.
     pub targets: BTreeSet<String>,
 }
@@ -231,6 +240,7 @@ impl Default for Policy {
             guard_deletes: true,
             allow_destroy: BTreeSet::new(),
             today: String::new(),
+            uncommitted_keys: false,
             targets: BTreeSet::new(),
         }
     }

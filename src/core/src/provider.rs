@@ -6,13 +6,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::desired::{Desired, Resource};
-use crate::fleet::{AgentTable, Fleet};
+use crate::fleet::{AgentTable, Fleet, HostTable};
 use crate::name::{Address, ResourceId};
 use crate::observed::{Observation, Report};
+use crate::operate::Operate;
 use crate::plan::{Effect, Step};
 use crate::problem::Problem;
 use crate::secret::Secrets;
+use crate::ssh::ControlKey;
 use crate::value::Change;
+
+/// What the plan itself looks at in an `access` resource, to shut nobody out.
+pub mod access {
+    /// The field with claw's own keys: fingerprint → key.
+    pub const CONTROL: &str = "control";
+    /// The field with the address ranges that may log in; anybody where it is missing.
+    pub const FROM: &str = "from";
+    /// The fact of a place that says from which address the host sees us.
+    pub const SEEN_FROM: &str = "seen_from";
+    /// The fact of a place that lists keys somebody else put there, one a line.
+    pub const UNMANAGED: &str = "unmanaged";
+}
 
 /// A future that can cross the seam.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,10 +50,30 @@ pub struct AgentSpec<'a> {
     pub seeds: &'a BTreeMap<String, Arc<[u8]>>,
 }
 
+/// A host as the fleet declares it, ready to be turned into resources.
+#[derive(Clone, Copy)]
+pub struct HostSpec<'a> {
+    /// The fleet it belongs to.
+    pub fleet: &'a Fleet,
+    /// The key of its table: the place agents on it have.
+    pub key: &'a str,
+    /// What it is known by.
+    pub id: &'a str,
+    /// Its table, defaults merged in.
+    pub table: &'a HostTable,
+    /// claw's own login keys.
+    pub control: &'a [ControlKey],
+}
+
 /// What a provider knows without looking. Pure: asked by `compile` and `plan`.
 pub trait Rules: Send + Sync {
     /// Returns the agent's resources, or what the provider would refuse about it.
     fn declare(&self, agent: AgentSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>>;
+
+    /// Returns the resources of a host, or what the provider would refuse about it. Only places that are hosts are asked.
+    fn declare_host(&self, _host: HostSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
+        Ok(Vec::new())
+    }
 
     /// Returns what a change of these fields does to the running agent.
     fn weigh(&self, id: &ResourceId, changes: &[Change]) -> Effect;
@@ -57,6 +91,11 @@ pub trait Provider: Send + Sync {
     /// Does one step. It may have been begun before: steps are idempotent. Returns what it now sees.
     fn apply<'a>(&'a self, step: &'a Step, ctx: StepContext<'a>)
     -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>>;
+
+    /// Returns what people do with what runs here; `None` where nothing can be done.
+    fn operate(&self) -> Option<&dyn Operate> {
+        None
+    }
 }
 
 /// What a step may use.

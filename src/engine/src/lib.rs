@@ -1,6 +1,7 @@
 //! Does: loads, observes, applies, retries, writes the journal, holds the lock. Knows no vendor and prints nothing.
 
 pub mod apply;
+pub mod audit;
 pub mod event;
 pub mod journal;
 pub mod load;

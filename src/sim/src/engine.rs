@@ -1,9 +1,12 @@
 //! An engine that keeps agents in the simulated world. It is stricter than a real one: what needs something that is not
 //! there fails, so that a wrong order shows.
 
+use std::collections::BTreeMap;
+
 use claw_core::desired::Desired;
 use claw_core::name::{Address, Kind, ResourceId};
 use claw_core::observed::{Observation, Report, State};
+use claw_core::operate::Operate;
 use claw_core::plan::{Action, Step};
 use claw_core::provider::{ApplyError, BoxFuture, Class, Provider, StepContext};
 use claw_core::secret::Secrets;
@@ -14,8 +17,8 @@ use crate::world::{Place, Thing, World, WorldError};
 
 /// A simulated engine.
 pub struct SimEngine {
-    place: String,
-    world: World,
+    pub(crate) place: String,
+    pub(crate) world: World,
     faults: Faults,
     now: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -36,6 +39,7 @@ impl SimEngine {
             Report {
                 place: self.place.clone(),
                 observations: if place.down.is_some() { Vec::new() } else { observations.collect() },
+                facts: BTreeMap::new(),
                 incomplete: place.down.clone(),
             }
         });
@@ -138,5 +142,9 @@ impl Provider for SimEngine {
             }
             self.change(step).map(|()| Vec::new())
         })
+    }
+
+    fn operate(&self) -> Option<&dyn Operate> {
+        Some(self)
     }
 }

@@ -2,6 +2,7 @@
 
 mod engine;
 mod faults;
+mod operate;
 mod poke;
 mod world;
 

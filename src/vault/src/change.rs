@@ -29,7 +29,7 @@ impl Vault {
         }
         let fleet_key = FleetKey::generate()
             .map_err(|source| VaultError::Encrypt { what: what(RESERVED_PROFILE, FLEET_KEY), source })?;
-        let entry = Entry { key: FLEET_KEY.to_owned(), updated: today.to_owned(), ..unwritten() };
+        let entry = Entry { updated: today.to_owned(), ..Entry::named(FLEET_KEY) };
         let value = fleet_key.to_base64();
         let entry = self.sealed(&fleet_key, RESERVED_PROFILE, entry, &value, &recipients)?;
         let text = edit::put(&edit::blank(&self.fleet, RESERVED_PROFILE), &entry);
@@ -62,10 +62,9 @@ impl Vault {
         let _lock = store::lock(&self.folder)?;
         let (text, old) = match self.load(profile)? {
             Some((text, file)) => (text, self.old_entry(&file, key)?),
-            None => (edit::blank(&self.fleet, profile), unwritten()),
+            None => (edit::blank(&self.fleet, profile), Entry::named(key)),
         };
         let entry = Entry {
-            key: key.to_owned(),
             owner: owner.map(str::to_owned).or(old.owner.clone()),
             updated: today.to_owned(),
             ..old
@@ -145,7 +144,7 @@ impl Vault {
         match file.entry(key) {
             Some(entry) => Ok(entry.clone()),
             None if file.entries.len() >= VALUES_MAX => Err(VaultError::Full { profile: file.profile.clone() }),
-            None => Ok(unwritten()),
+            None => Ok(Entry::named(key)),
         }
     }
 
@@ -154,7 +153,7 @@ impl Vault {
     }
 
     /// Returns the entry with the value sealed, counted and signed.
-    fn sealed(
+    pub(crate) fn sealed(
         &self,
         fleet_key: &FleetKey,
         profile: &str,
@@ -171,26 +170,12 @@ impl Vault {
     }
 
     /// Writes a profile's file, once it was read back: what claw writes it can read.
-    fn write(&self, profile: &str, text: &str, new: bool) -> Result<(), VaultError> {
+    pub(crate) fn write(&self, profile: &str, text: &str, new: bool) -> Result<(), VaultError> {
         let path = store::path_of(&self.folder, profile);
         parse_profile(text, &path.display().to_string())?;
         store::write(&path, text, new)?;
         self.forget(profile);
         Ok(())
-    }
-}
-
-/// Returns an entry that was never written.
-fn unwritten() -> Entry {
-    Entry {
-        key: String::new(),
-        owner: None,
-        updated: String::new(),
-        max_age: None,
-        seq: 0,
-        to: Vec::new(),
-        age: String::new(),
-        mac: String::new(),
     }
 }
 

@@ -117,6 +117,9 @@ fn write(table: &mut Table, entry: &Entry) {
     if let Some(max_age) = &entry.max_age {
         replace(table, "max_age", Value::from(max_age));
     }
+    if let Some(public) = &entry.public {
+        replace(table, "public", Value::from(public));
+    }
     let seq = i64::try_from(entry.seq).unwrap_or(i64::MAX);
     replace(table, "seq", Value::from(seq));
     replace(table, "to", Value::from(Array::from_iter(&entry.to)));

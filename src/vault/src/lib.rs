@@ -2,11 +2,12 @@
 //! files below `secrets/`.
 //!
 //! Opens no network connection, reads no clock and no environment: dates and `CLAW_IDENTITY` come in as arguments.
-//! Randomness is taken from the system in three places only: inside age, [`Identity::generate`] and the making of a
-//! fleet key. What leaves the crate in clear is a [`secrecy::SecretString`]; no error and no `Debug` holds a value.
+//! Randomness is taken from the system in three places only: inside age, [`Identity::generate`] and the making of
+//! fleet and login keys. What leaves the crate in clear is a [`secrecy::SecretString`]; no error and no `Debug` holds a value.
 
 mod change;
 mod cipher;
+mod control;
 mod derive;
 mod edit;
 mod error;
@@ -20,6 +21,7 @@ mod store;
 mod testing;
 mod vault;
 
+pub use control::login_keys_in;
 pub use error::VaultError;
 pub use find::{find, save_new};
 pub use identity::{Identities, Identity, IdentityError};

@@ -3,6 +3,8 @@
 use jiff::ToSpan;
 use jiff::civil::Date;
 
+pub(crate) use claw_core::text::days as max_age_days;
+
 /// The profile that claw keeps for itself: the fleet key and the generations of derived secrets.
 pub const RESERVED_PROFILE: &str = "claw";
 /// The key of the fleet key in the reserved profile.
@@ -52,17 +54,6 @@ pub(crate) fn is_fingerprint(text: &str) -> bool {
 /// Returns whether `text` is a date such as `2026-11-21`, written exactly so.
 pub(crate) fn is_date(text: &str) -> bool {
     date(text).is_some()
-}
-
-/// Returns the days of a `max_age` such as `90d` or `12w`; `None` where it is neither.
-pub(crate) fn max_age_days(text: &str) -> Option<i32> {
-    let (number, days_each) = match text.strip_suffix('d') {
-        Some(number) => (number, 1),
-        None => (text.strip_suffix('w')?, 7),
-    };
-    let plain = (1..=4).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
-    let days = plain.then(|| number.parse::<i32>().ok())??;
-    (days > 0).then_some(days * days_each)
 }
 
 /// Returns the date `max_age` after `updated`, as ISO text.

@@ -17,7 +17,7 @@ use crate::recipient::Recipient;
 /// The version of the file's form that this claw reads and writes.
 pub(crate) const FORMAT: i64 = 1;
 const ROOT_KEYS: [&str; 5] = ["format", "fleet", "profile", "values", "generations"];
-const ENTRY_KEYS: [&str; 7] = ["owner", "updated", "max_age", "seq", "to", "age", "mac"];
+const ENTRY_KEYS: [&str; 8] = ["owner", "updated", "max_age", "public", "seq", "to", "age", "mac"];
 
 /// A profile file as it was read: everything that is in clear, and the ciphertexts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Entry {
     pub updated: String,
     /// How long the value is good for: `90d`, `12w`.
     pub max_age: Option<String>,
+    /// The public half, where the value is a private key.
+    pub public: Option<String>,
     /// How often it was written.
     pub seq: u64,
     /// The fingerprints of the recipients it was encrypted to.
@@ -60,6 +62,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns an entry that was never written.
+    pub(crate) fn named(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            owner: None,
+            updated: String::new(),
+            max_age: None,
+            public: None,
+            seq: 0,
+            to: Vec::new(),
+            age: String::new(),
+            mac: String::new(),
+        }
+    }
+
     /// Returns whether the value was encrypted to exactly these recipients.
     #[must_use]
     pub fn is_for(&self, recipients: &[Recipient]) -> bool {
@@ -210,6 +227,12 @@ impl Reader<'_> {
                 "max_age",
                 |text| max_age_days(text).is_some(),
                 "days or weeks such as \"90d\" or \"12w\"",
+            )?,
+            public: self.optional(
+                table,
+                "public",
+                |text| text.parse::<claw_core::ssh::PublicKey>().is_ok(),
+                "an ssh-ed25519 public key",
             )?,
             seq: self.seq(table)?,
             to: self.to(table)?,

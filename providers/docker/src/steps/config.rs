@@ -13,6 +13,7 @@ use claw_openclaw::{gateway, layout};
 use super::Job;
 use crate::agent::Agent;
 use crate::convert::published_port;
+use crate::endpoint::LOOPBACK;
 use crate::files::{Contents, Entry, download, upload};
 use crate::helper::{Script, run};
 use crate::manifest::{self, Manifest};
@@ -145,7 +146,7 @@ async fn applied(job: &Job<'_>, content: &[u8]) -> Result<(), ApplyError> {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let Some(found) = job.agent.inspect(&job.agent.gateway()).await? else { break };
         let Some(port) = published_port(&found) else { continue };
-        let Ok(stream) = job.agent.endpoint.dial(port).await else { continue };
+        let Ok(stream) = job.agent.endpoint.dial(LOOPBACK, port).await else { continue };
         match gateway::call(stream, &token, "config.get").await {
             Ok(state) if gateway::config_applied(&state, &wanted) => {
                 return watch::until_healthy(&job.agent, job.ctx.progress).await;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 pub struct FleetFile {
     /// What the fleet is called and who may read its secrets. Only in the main file.
     pub fleet: Option<FleetTable>,
-    /// What every agent has unless it says otherwise.
+    /// What every agent and every host has unless it says otherwise.
     #[serde(default)]
     pub defaults: DefaultsTable,
     /// Where agents can run, by a name of your choice.
@@ -21,6 +21,13 @@ pub struct FleetFile {
     /// Secret profiles that have recipients of their own: `secrets/<name>.toml`.
     #[serde(default)]
     pub secrets: BTreeMap<String, ProfileTable>,
+    /// Machines that agents run on, by a name of your choice.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, HostTable>")]
+    pub hosts: BTreeMap<String, Json>,
+    /// How machines are logged in to, and who may.
+    #[serde(default)]
+    pub ssh: SshTable,
     /// Limits on what one apply may do.
     #[serde(default)]
     pub policy: PolicyTable,
@@ -30,7 +37,7 @@ pub struct FleetFile {
     pub agents: BTreeMap<String, Json>,
 }
 
-/// What every agent has unless it says otherwise.
+/// What every agent and every host has unless it says otherwise.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultsTable {
@@ -38,6 +45,10 @@ pub struct DefaultsTable {
     #[serde(default)]
     #[schemars(with = "AgentTable")]
     pub agent: Map<String, Json>,
+    /// Any key of a host. Tables merge; arrays and values are replaced by the host's own.
+    #[serde(default)]
+    #[schemars(with = "HostTable")]
+    pub host: Map<String, Json>,
 }
 
 /// What the fleet is called and who may read its secrets.
@@ -54,6 +65,8 @@ pub struct FleetTable {
     /// More files of the same shape, as patterns relative to this file.
     #[serde(default)]
     pub include: Vec<String>,
+    /// How long `claw history` keeps what was done: `"90d"` by default.
+    pub history: Option<String>,
 }
 
 /// A place where agents can run.
@@ -72,6 +85,76 @@ pub struct ProviderTable {
 pub enum ProviderKind {
     /// A Docker engine, 20.10 or newer.
     Docker,
+}
+
+/// How machines are logged in to, and who may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SshTable {
+    /// The addresses that may log in, as `192.0.2.7` or `203.0.113.0/24`; from anywhere unless given.
+    #[serde(default)]
+    pub allow_from: Vec<String>,
+    /// How old claw's control key may become before plan and drift ask for a new one: `"90d"`.
+    pub rotate_every: Option<String>,
+    /// People who may log in, by name: their ssh-ed25519 public keys.
+    #[serde(default)]
+    pub operators: BTreeMap<String, String>,
+    /// The machine through which the others are reached.
+    pub jump: Option<JumpTable>,
+}
+
+/// A machine through which others are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JumpTable {
+    /// Its name or address.
+    pub address: String,
+    /// Its SSH port, 22 by default.
+    pub port: Option<u16>,
+    /// Who logs in there; `root` by default.
+    pub user: Option<String>,
+    /// Its host key: what `ssh-keyscan -t ed25519 ADDRESS` prints, compared with what the machine itself says.
+    pub host_key: String,
+}
+
+/// A machine that agents run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostTable {
+    /// What it is known by; the table's key unless given. Keep it when you rename the table.
+    pub id: Option<String>,
+    /// How claw comes by it: `"ssh"`, a machine that already exists.
+    pub on: Option<String>,
+    /// Its name or address.
+    pub address: Option<String>,
+    /// Its SSH port, 22 by default.
+    pub port: Option<u16>,
+    /// Who logs in: root, or somebody who may use sudo without a password. `root` by default.
+    pub user: Option<String>,
+    /// Its ssh-ed25519 host key. claw trusts no key on first use.
+    pub host_key: Option<String>,
+    /// The host key it is moving to; written by `claw rotate host-key`.
+    pub host_key_next: Option<String>,
+    /// The addresses that may log in here, instead of `ssh.allow_from` and within it.
+    pub allow_from: Option<Vec<String>>,
+    /// Remove every login key that claw did not put there.
+    pub exclusive: Option<bool>,
+    /// The machine through which it is reached, instead of `ssh.jump`.
+    pub jump: Option<JumpTable>,
+    /// Leave it and its agents alone for a while.
+    pub suspend: Option<SuspendTable>,
+    /// `"absent"` takes off it what claw put there; remove the table after the next apply.
+    pub state: Option<HostState>,
+}
+
+/// What shall become of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HostState {
+    /// It is looked after.
+    Present,
+    /// claw takes off it what it put there.
+    Absent,
 }
 
 /// A secret profile with recipients of its own.
@@ -96,7 +179,7 @@ pub struct PolicyTable {
 pub struct AgentTable {
     /// What it is known by on the machines; the table's key unless given. Keep it when you rename the table.
     pub id: Option<String>,
-    /// The provider it runs on.
+    /// The provider or the host it runs on.
     pub on: Option<String>,
     /// The OpenClaw version, pinned: `"2026.9.6"`.
     pub version: Option<String>,
@@ -139,7 +222,7 @@ pub struct ResourcesTable {
     pub cpus: Option<f64>,
 }
 
-/// Leave an agent alone for a while.
+/// Leave an agent or a host alone for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SuspendTable {

@@ -1,5 +1,7 @@
 //! From the text of the fleet's files to a fleet, or to every problem in them. Opens no file: the texts are given.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 use toml::de::DeTable;
@@ -7,7 +9,7 @@ use toml::de::DeTable;
 use super::file::{FleetFile, ProviderKind, ProviderTable};
 use super::merge::{include, over};
 use super::tree::{Node, Tree, location};
-use super::{AgentTable, Fleet, fleet_schema, shape};
+use super::{AgentTable, Fleet, HostTable, fleet_schema, shape};
 use crate::problem::Problem;
 
 /// The largest fleet file claw reads, in bytes: far above any fleet, far below what exhausts a machine.
@@ -81,22 +83,34 @@ fn parse(file: &SourceFile, problems: &mut Vec<Problem>) -> Option<Node> {
 /// Types the tree. Shapes were checked, so what fails here is a value serde reads more strictly than the schema says.
 fn assemble(tree: Tree, problems: &mut Vec<Problem>) -> Option<Fleet> {
     let file = typed::<FleetFile>(tree.root.to_json(), &tree, &[], problems)?;
-    let mut agents = std::collections::BTreeMap::new();
-    for (key, own) in &file.agents {
-        let empty = Map::new();
-        let merged = over(&file.defaults.agent, own.as_object().unwrap_or(&empty));
-        if let Some(agent) = typed::<AgentTable>(Json::Object(merged), &tree, &["agents", key], problems) {
-            agents.insert(key.clone(), agent);
-        }
-    }
+    let agents = merged::<AgentTable>("agents", &file.agents, &file.defaults.agent, &tree, problems);
+    let hosts = merged::<HostTable>("hosts", &file.hosts, &file.defaults.host, &tree, problems);
     Some(Fleet {
         meta: file.fleet.unwrap_or_default(),
         providers: file.providers.into_iter().map(|(name, table)| (name.clone(), settle_kind(&name, table))).collect(),
         profiles: file.secrets,
+        ssh: file.ssh,
+        hosts,
         policy: file.policy,
         agents,
         tree,
     })
+}
+
+/// Types the tables of a section, its defaults merged into each.
+fn merged<T: DeserializeOwned>(
+    section: &str,
+    tables: &BTreeMap<String, Json>,
+    defaults: &Map<String, Json>,
+    tree: &Tree,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, T> {
+    let empty = Map::new();
+    let typed = tables.iter().filter_map(|(key, own)| {
+        let whole = over(defaults, own.as_object().unwrap_or(&empty));
+        Some((key.clone(), typed(Json::Object(whole), tree, &[section, key], problems)?))
+    });
+    typed.collect()
 }
 
 fn typed<T: DeserializeOwned>(json: Json, tree: &Tree, path: &[&str], problems: &mut Vec<Problem>) -> Option<T> {

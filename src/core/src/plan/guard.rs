@@ -7,10 +7,15 @@ use super::decide::Decisions;
 use super::{Action, Inputs, Policy, Reason};
 use crate::name::{Address, Kind, ResourceId};
 use crate::observed::{Owner, Seen, State};
+use crate::provider::access::{CONTROL, FROM, SEEN_FROM};
+use crate::ssh::excludes;
+use crate::value::{Fields, Value};
 
 /// Adds reasons to the decisions that must wait.
 pub(super) fn hold(inputs: Inputs<'_>, decisions: &mut Decisions) {
     hold_suspended(inputs, decisions);
+    hold_lockouts(inputs, decisions);
+    hold_uncommitted(inputs, decisions);
     hold_data(inputs, decisions);
     hold_moves(inputs, decisions);
     hold_mass_deletes(inputs, decisions);
@@ -24,11 +29,44 @@ pub(super) fn is_suspended(until: &str, policy: &Policy) -> bool {
 
 fn hold_suspended(inputs: Inputs<'_>, decisions: &mut Decisions) {
     for (address, decision) in decisions {
-        let suspend = inputs.desired.agents.get(&address.id.name).and_then(|card| card.suspend.as_ref());
-        if let Some(suspend) = suspend
+        if let Some(suspend) = inputs.desired.suspension(address)
             && is_suspended(&suspend.until, inputs.policy)
         {
             decision.held = Some(Reason::Suspended { until: suspend.until.clone() });
+        }
+    }
+}
+
+/// Nobody who makes a change is shut out by it: the address a host sees us from stays among those that may log in.
+fn hold_lockouts(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    for (address, decision) in decisions.iter_mut().filter(|(address, _)| address.id.kind == Kind::Access) {
+        let Some(from) = inputs.observed.facts.get(&address.place).and_then(|facts| facts.get(SEEN_FROM)) else {
+            continue;
+        };
+        let ranges: Vec<&str> = match decision.action.after().and_then(|after| after.get(FROM)) {
+            Some(Value::List(ranges)) => ranges.iter().filter_map(Value::as_text).collect(),
+            _ => Vec::new(),
+        };
+        if decision.held.is_none() && excludes(ranges, from) {
+            decision.held = Some(Reason::LockOut { from: from.clone() });
+        }
+    }
+}
+
+/// Keys that only this machine knows are not put on hosts: if it is lost, so is the way in.
+fn hold_uncommitted(inputs: Inputs<'_>, decisions: &mut Decisions) {
+    if !inputs.policy.uncommitted_keys {
+        return;
+    }
+    let control = |fields: Option<&Fields>| fields.and_then(|fields| fields.get(CONTROL)).cloned();
+    for (_, decision) in decisions.iter_mut().filter(|(address, _)| address.id.kind == Kind::Access) {
+        let before = match &decision.action {
+            Action::Update { before, .. } | Action::Replace { before, .. } => control(Some(before)),
+            Action::Create { .. } | Action::Delete { .. } => None,
+        };
+        let after = control(decision.action.after());
+        if decision.held.is_none() && after.is_some() && before != after {
+            decision.held = Some(Reason::Uncommitted);
         }
     }
 }
@@ -143,7 +181,8 @@ fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
             .iter()
             .filter(|(_, decision)| decision.held.is_none())
             .filter_map(|(address, decision)| {
-                let first = if decision.action.is_delete() { dependents(address) } else { needs(inputs, address) };
+                let first =
+                    if decision.action.is_delete() { dependents(decisions, address) } else { needs(inputs, address) };
                 let blocker =
                     first.into_iter().find(|need| decisions.get(need).is_some_and(|other| other.held.is_some()))?;
                 Some((address.clone(), blocker))
@@ -164,8 +203,15 @@ fn needs(inputs: Inputs<'_>, address: &Address) -> Vec<Address> {
     inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default()
 }
 
-/// Returns what goes before this one when both are deleted. Orphans have no declaration, so the kinds say it.
-pub(super) fn dependents(address: &Address) -> Vec<Address> {
+/// Returns what goes before this one when both are deleted. Orphans have no declaration, so the kinds say it; all that
+/// is on a host goes before the host.
+pub(super) fn dependents(decisions: &Decisions, address: &Address) -> Vec<Address> {
     let kind = address.id.kind;
-    Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind)).map(|other| address.sibling(other)).collect()
+    let users = Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind));
+    let mut found: Vec<Address> = users.map(|other| address.sibling(other)).collect();
+    if kind == Kind::Host {
+        let here = |other: &&Address| other.place == address.place && !other.id.kind.is_of_host();
+        found.extend(decisions.keys().filter(here).cloned());
+    }
+    found
 }

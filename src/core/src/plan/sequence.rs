@@ -1,6 +1,6 @@
 //! Puts decisions in order, and settles what depends on other steps: effects and targets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decision, Decisions};
 use super::guard::{dependents, is_suspended};
@@ -12,6 +12,7 @@ use crate::name::{Address, Kind};
 pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: Vec<Address>) -> Plan {
     keep_targets(inputs, &mut decisions);
     settle_effects(&mut decisions);
+    let going = deletes_in_order(&decisions);
     let mut held = Vec::new();
     let mut things = Vec::new();
     for (address, Decision { action, effect, held: reason }) in decisions {
@@ -22,7 +23,7 @@ pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: 
     }
     Plan {
         fleet: inputs.desired.fleet.clone(),
-        steps: ordered(inputs, things),
+        steps: ordered(inputs, things, &going),
         held,
         unchanged,
         suspended: suspended(inputs),
@@ -30,13 +31,23 @@ pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: 
     }
 }
 
-fn ordered(inputs: Inputs<'_>, things: Vec<(Address, Action, Effect)>) -> Vec<Step> {
+/// Returns what goes before each delete.
+fn deletes_in_order(decisions: &Decisions) -> BTreeMap<Address, Vec<Address>> {
+    let deletes = decisions.iter().filter(|(_, decision)| decision.action.is_delete());
+    deletes.map(|(address, _)| (address.clone(), dependents(decisions, address))).collect()
+}
+
+fn ordered(
+    inputs: Inputs<'_>,
+    things: Vec<(Address, Action, Effect)>,
+    going: &BTreeMap<Address, Vec<Address>>,
+) -> Vec<Step> {
     let present: BTreeSet<&Address> = things.iter().map(|(address, ..)| address).collect();
     let keyed: Vec<(Address, Vec<Address>)> = things
         .iter()
         .map(|(address, action, _)| {
             let all = if action.is_delete() {
-                dependents(address)
+                going.get(address).cloned().unwrap_or_default()
             } else {
                 inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default()
             };
@@ -92,7 +103,7 @@ fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
     }
     let mut going: Vec<Address> = keep.iter().filter(|address| is_delete(decisions, address)).cloned().collect();
     while let Some(address) = going.pop() {
-        for user in dependents(&address) {
+        for user in dependents(decisions, &address) {
             if is_delete(decisions, &user) && keep.insert(user.clone()) {
                 going.push(user);
             }
@@ -106,11 +117,13 @@ fn is_delete(decisions: &Decisions, address: &Address) -> bool {
 }
 
 fn suspended(inputs: Inputs<'_>) -> Vec<Suspended> {
-    let agents = inputs.desired.agents.iter();
+    let agents = inputs.desired.agents.iter().map(|(id, card)| (id, &card.suspend));
+    let hosts = inputs.desired.hosts.iter().map(|(id, card)| (id, &card.suspend));
     agents
-        .filter_map(|(id, card)| {
-            let suspend = card.suspend.as_ref().filter(|suspend| is_suspended(&suspend.until, inputs.policy))?;
-            Some(Suspended { agent: id.clone(), until: suspend.until.clone(), reason: suspend.reason.clone() })
+        .chain(hosts)
+        .filter_map(|(id, suspend)| {
+            let suspend = suspend.as_ref().filter(|suspend| is_suspended(&suspend.until, inputs.policy))?;
+            Some(Suspended { name: id.clone(), until: suspend.until.clone(), reason: suspend.reason.clone() })
         })
         .collect()
 }

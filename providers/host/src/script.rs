@@ -1,0 +1,374 @@
+//! What is run on a host: POSIX shell as data, composed here and tested as text. Everything is safe to run twice, and
+//! what could shut us out is undone by the host itself unless a fresh login confirms it.
+
+use data_encoding::BASE64;
+
+/// Where claw keeps what it needs on a host.
+pub const FOLDER: &str = "/var/lib/claw";
+/// The drop-in that hardens sshd.
+pub const SSHD_FILE: &str = "/etc/ssh/sshd_config.d/10-claw.conf";
+/// How long the host waits for a confirmation before it undoes a change, in seconds: a login takes one, a slow link ten.
+pub const ROLLBACK_SECONDS: u64 = 45;
+
+/// What sshd shall do, whoever logs in. Forwarding stays on, towards the machine only: that
+/// is how claw reaches the engine and the agents.
+const SSHD: [(&str, &str); 7] = [
+    ("passwordauthentication", "no"),
+    ("kbdinteractiveauthentication", "no"),
+    ("pubkeyauthentication", "yes"),
+    ("permitemptypasswords", "no"),
+    ("x11forwarding", "no"),
+    ("allowtcpforwarding", "local"),
+    ("allowstreamlocalforwarding", "local"),
+];
+
+/// Returns what sshd shall do where this user logs in: directive, and value as `sshd -T` prints it. Root logs in itself
+/// only where nobody else does it for claw.
+pub fn sshd(user: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let root = if user == "root" { "without-password" } else { "no" };
+    SSHD.into_iter().chain([("permitrootlogin", root)])
+}
+
+/// Returns the drop-in's text, but for the host key.
+fn sshd_file(user: &str) -> String {
+    let mut text = "# Written by claw; changes are put right by the next apply.\n".to_owned();
+    for (directive, value) in sshd(user) {
+        text.push_str(&format!("{directive} {value}\n"));
+    }
+    text
+}
+
+/// Returns a text as one word of a shell.
+pub fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What every script begins with: nothing of the user's own settings plays in.
+const PRELUDE: &str = "set -eu; umask 022; LC_ALL=C; export LC_ALL; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; ";
+
+/// Returns the command line that runs a script as root, for at most so many seconds: a connection that breaks does not
+/// end what runs. `sudo -n` never asks.
+pub fn as_root(user: &str, seconds_max: u64, script: &str) -> String {
+    let script = quote(&format!("{PRELUDE}{script}"));
+    // sudo keeps nothing of the environment
+    let sudo = if user == "root" { "" } else { "sudo -n -- env SSH_CONNECTION=\"$SSH_CONNECTION\" " };
+    format!("{sudo}timeout -k 5 {seconds_max} /bin/sh -c {script}")
+}
+
+/// Prints everything claw wants to know of a host, one `name value` a line; files as base64. One round trip.
+pub fn observe(user: &str) -> String {
+    let sshd = sshd(user).map(|(directive, _)| directive).collect::<Vec<_>>().join("|");
+    format!(
+        r#"say() {{ printf '%s %s\n' "$1" "$2"; }}
+user={user}
+home=$(getent passwd "$user" | cut -d: -f6) || home=
+say home "$home"
+say from "${{SSH_CONNECTION:-}}"
+say clock "$(date +%s)"
+[ -r /etc/os-release ] && . /etc/os-release && say system "${{ID:-unknown}} ${{VERSION_ID:-}}"
+say machine "$(uname -m)"
+say memory "$(awk '/^MemTotal:/ {{ print int($2 / 1024) }}' /proc/meminfo)"
+say disk "$(df -Pm / | awk 'NR == 2 {{ print $4 }}')"
+[ -f {FOLDER}/mark ] && say mark "$(head -c 200 {FOLDER}/mark | tr -d '\n')"
+[ -f {FOLDER}/rollback/armed ] && say armed yes
+[ -d {FOLDER}/keys ] && say folders yes
+if [ -f "$home/.ssh/authorized_keys" ]; then say keys "$(head -c 262144 "$home/.ssh/authorized_keys" | base64 | tr -d '\n')"; fi
+{{ sshd -T 2>/dev/null || true; }} | grep -E -i '^({sshd}|hostkey) ' | while read -r name value; do say "sshd.$name" "$value"; done
+for key in /etc/ssh/ssh_host_ed25519_key.pub {FOLDER}/keys/host_ed25519.pub; do
+  [ -f "$key" ] && say "hostkey:$key" "$(cut -d' ' -f1,2 "$key")"
+done
+if command -v dockerd >/dev/null; then say engine installed; fi
+if command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1; then say engine running; fi
+if [ -f /etc/apt/apt.conf.d/20auto-upgrades ] && command -v unattended-upgrade >/dev/null; then
+  grep -q '^APT::Periodic::Unattended-Upgrade "1";' /etc/apt/apt.conf.d/20auto-upgrades && say updates on
+fi
+if [ -x {FOLDER}/guard ] && {FOLDER}/guard check 2>/dev/null; then say guard "$({FOLDER}/guard version)"; fi
+say end yes
+"#
+    )
+}
+
+/// The number of the rules that keep containers from the host; a new one puts them in place anew.
+pub const GUARD_VERSION: &str = "1";
+
+/// The program that keeps containers from the metadata address, where a cloud tells secrets to whoever asks, and from
+/// what the host itself listens to. In the mangle table: docker and firewalls order only their own tables anew, and there
+/// it comes before any of them. Answers to what the host began pass, and so do ports published on its loopback.
+pub const GUARD: &str = r#"#!/bin/sh
+# Written by claw. Keeps containers from the cloud's metadata address and from the host's own services.
+set -u
+each() {
+  for family in iptables ip6tables; do
+    command -v $family >/dev/null 2>&1 && $family -w 10 -t mangle -n -L PREROUTING >/dev/null 2>&1 && "$1" $family
+  done
+  true
+}
+rules() {
+  metadata=169.254.0.0/16
+  [ "$1" = ip6tables ] && metadata=fd00:ec2::254/128
+  for bridge in docker0 br-+; do
+    echo "-i $bridge -d $metadata -j DROP"
+    echo "-i $bridge -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j DROP"
+  done
+}
+lacks() {
+  $1 -w 10 -t mangle -C PREROUTING -j CLAW-GUARD 2>/dev/null || echo hook
+  rules $1 | while read -r rule; do $1 -w 10 -t mangle -C CLAW-GUARD $rule 2>/dev/null || echo "$rule"; done
+}
+put() {
+  $1 -w 10 -t mangle -N CLAW-GUARD 2>/dev/null
+  $1 -w 10 -t mangle -F CLAW-GUARD
+  rules $1 | while read -r rule; do $1 -w 10 -t mangle -A CLAW-GUARD $rule; done
+  $1 -w 10 -t mangle -C PREROUTING -j CLAW-GUARD 2>/dev/null || $1 -w 10 -t mangle -I PREROUTING 1 -j CLAW-GUARD
+}
+take() {
+  while $1 -w 10 -t mangle -D PREROUTING -j CLAW-GUARD 2>/dev/null; do :; done
+  $1 -w 10 -t mangle -F CLAW-GUARD 2>/dev/null
+  $1 -w 10 -t mangle -X CLAW-GUARD 2>/dev/null
+}
+case ${1:-} in
+version) echo 1 ;;
+check) iptables -w 10 -t mangle -n -L CLAW-GUARD >/dev/null 2>&1 && [ -z "$(each lacks)" ] ;;
+on) each put; exec "$0" check ;;
+off) each take ;;
+*) echo "usage: guard on|off|check|version" >&2; exit 64 ;;
+esac
+"#;
+
+/// The unit that puts the guard in place at boot and again after the engine starts, which puts its own rules first.
+pub const GUARD_UNIT: &str = "[Unit]
+Description=Keeps containers from the metadata address and the host's services (claw)
+After=docker.service network-pre.target
+PartOf=docker.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/var/lib/claw/guard on
+
+[Install]
+WantedBy=multi-user.target docker.service
+";
+
+/// The unit that undoes at boot what was never confirmed.
+pub const ROLLBACK_UNIT: &str = "[Unit]
+Description=Undoes a change of SSH that nobody confirmed (claw)
+ConditionPathExists=/var/lib/claw/rollback/armed
+Before=ssh.service sshd.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /var/lib/claw/rollback/undo boot
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Has sshd read its configuration again, wherever it was started from. Sessions go on.
+pub const RELOAD_SSHD: &str = r#"reload_sshd() {
+  if [ -d /run/systemd/system ]; then systemctl reload ssh 2>/dev/null || systemctl reload sshd; return; fi
+  for pid in $(pgrep -x sshd || true); do
+    # the one that listens: it is not the child of another sshd
+    parent=$(awk '/^PPid:/ { print $2 }' /proc/$pid/status 2>/dev/null) || continue
+    [ "$(cat /proc/$parent/comm 2>/dev/null)" = sshd ] || kill -HUP "$pid"
+  done
+}
+"#;
+
+/// Returns the script that puts content into a file whole: another reader sees the old one or the new one.
+pub fn put_file(path: &str, mode: &str, content: &str) -> String {
+    let content = BASE64.encode(content.as_bytes());
+    format!(
+        "mkdir -p \"$(dirname {path})\"; printf %s {content} | base64 -d >{path}.claw-new; chmod {mode} {path}.claw-new; \
+         sync {path}.claw-new; mv -f {path}.claw-new {path}\n"
+    )
+}
+
+/// Undoes what an earlier run armed and nobody confirmed, saves files, and has the host put them back by itself unless
+/// it hears the token from a fresh login in time. The undoing is the host's own: it needs no connection.
+pub fn arm(token: &str, paths: &[&str]) -> String {
+    let (mut save, mut restore) = (String::new(), String::new());
+    for (number, path) in paths.iter().enumerate() {
+        let saved = format!("{FOLDER}/rollback/{token}.{number}");
+        save.push_str(&format!("if [ -e {path} ]; then cp -p {path} {saved}; fi\n"));
+        restore.push_str(&format!(
+            "if [ -e {saved} ]; then cp -p {saved} {path}.claw-old && mv -f {path}.claw-old {path}; else rm -f {path}; fi\n"
+        ));
+    }
+    let undo = format!(
+        "#!/bin/sh\n\
+         # Written by claw. Puts back what a change that nobody confirmed had replaced.\n\
+         [ -e {FOLDER}/rollback/armed ] || exit 0\n\
+         [ \"${{1:-}}\" = boot ] || [ \"$(cat {FOLDER}/rollback/armed)\" = \"${{1:-}}\" ] || exit 0\n\
+         {restore}rm -f {FOLDER}/rollback/armed\n{RELOAD_SSHD}[ \"${{1:-}}\" = boot ] || reload_sshd\nexit 0\n"
+    );
+    format!(
+        "mkdir -p {FOLDER}/rollback; chmod 700 {FOLDER} {FOLDER}/rollback\n\
+         if [ -e {FOLDER}/rollback/armed ]; then /bin/sh {FOLDER}/rollback/undo \"$(cat {FOLDER}/rollback/armed)\"; fi\n\
+         rm -f {FOLDER}/rollback/*.[0-9]\n{save}{}\
+         printf %s {token} >{FOLDER}/rollback/armed.new; sync {FOLDER}/rollback; mv -f {FOLDER}/rollback/armed.new {FOLDER}/rollback/armed\n\
+         setsid nohup /bin/sh -c 'sleep {ROLLBACK_SECONDS}; exec /bin/sh {FOLDER}/rollback/undo {token}' </dev/null >/dev/null 2>&1 &\n",
+        put_file(&format!("{FOLDER}/rollback/undo"), "700", &undo),
+    )
+}
+
+/// Confirms a change from a fresh login; fails where the host has undone it already.
+pub fn confirm(token: &str) -> String {
+    format!(
+        "[ \"$(cat {FOLDER}/rollback/armed 2>/dev/null)\" = {token} ] || {{ echo 'the host has undone the change' >&2; exit 3; }}; \
+         rm -f {FOLDER}/rollback/armed {FOLDER}/rollback/*.[0-9]"
+    )
+}
+
+/// Undoes a change at once.
+pub fn undo(token: &str) -> String {
+    format!("/bin/sh {FOLDER}/rollback/undo {token}")
+}
+
+/// Puts a user's authorized_keys in place whole, owned as sshd wants it.
+pub fn put_keys(user: &str, home: &str, content: &str) -> String {
+    let (folder, file) = (format!("{home}/.ssh"), format!("{home}/.ssh/authorized_keys"));
+    let owner = format!("{user}:$(id -g {user})");
+    format!(
+        "[ -d {folder} ] || {{ mkdir {folder}; chmod 700 {folder}; chown {owner} {folder}; }}\n\
+         {}chown {owner} {file}\n",
+        put_file(&file, "600", content),
+    )
+}
+
+/// Makes claw's folder and says whose host this is.
+pub fn mark(mark: &str) -> String {
+    format!(
+        "mkdir -p {FOLDER}/keys; chmod 700 {FOLDER} {FOLDER}/keys\n{}",
+        put_file(&format!("{FOLDER}/mark"), "600", mark)
+    )
+}
+
+/// Installs packages. Another apt at work is waited for, and one that was interrupted is finished first.
+pub fn install(packages: &str) -> String {
+    format!(
+        "export DEBIAN_FRONTEND=noninteractive\n\
+         command -v apt-get >/dev/null || {{ echo 'this is not Debian or Ubuntu: there is no apt-get' >&2; exit 69; }}\n\
+         apt='apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold'\n\
+         dpkg --configure -a >/dev/null 2>&1 || true\n\
+         $apt install --no-install-recommends {packages} >/tmp/claw-apt.$$ 2>&1 || {{\n\
+         $apt update >>/tmp/claw-apt.$$ 2>&1 || true\n\
+         $apt install --no-install-recommends {packages} >>/tmp/claw-apt.$$ 2>&1 || {{\n\
+         grep -E '^(E|Err|W):|No space left' /tmp/claw-apt.$$ | tail -n 5 >&2; rm -f /tmp/claw-apt.$$; exit 70; }}; }}\n\
+         rm -f /tmp/claw-apt.$$\n"
+    )
+}
+
+/// Starts the engine now and at boot, and waits until it answers.
+pub const START_ENGINE: &str = "if [ -d /run/systemd/system ]; then systemctl enable --now docker >/dev/null 2>&1; \
+    else service docker start >/dev/null 2>&1; fi || true\n\
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do \
+    docker version >/dev/null 2>&1 && exit 0; sleep 1; done\n\
+    docker version 2>&1 | tail -n 1 >&2; exit 71\n";
+
+/// Turns security updates on.
+pub fn updates() -> String {
+    let settings = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
+    format!("{}{}", install("unattended-upgrades"), put_file("/etc/apt/apt.conf.d/20auto-upgrades", "644", settings))
+}
+
+/// Puts the guard in place, now and at every boot.
+pub fn guard() -> String {
+    format!(
+        "command -v iptables >/dev/null || {{ {} }}\n{}{}\
+         if [ -d /run/systemd/system ]; then {} systemctl daemon-reload; systemctl enable claw-guard >/dev/null 2>&1; fi\n",
+        install("iptables"),
+        put_file(&format!("{FOLDER}/guard"), "700", GUARD),
+        format_args!("{FOLDER}/guard on || {{ echo 'the rules could not be put in place: does the kernel have iptables with mangle, conntrack and addrtype?' >&2; exit 72; }}\n"),
+        put_file("/etc/systemd/system/claw-guard.service", "644", GUARD_UNIT),
+    )
+}
+
+/// Puts the hardening of sshd in place. What sshd would refuse is never put in place. `host_key` is the public key it
+/// shall show; the private half lies on the host.
+pub fn harden(user: &str, host_key: &str) -> String {
+    let own = format!("{FOLDER}/keys");
+    format!(
+        "{RELOAD_SSHD}grep -Eiq '^[[:space:]]*include[[:space:]]+/etc/ssh/sshd_config.d/\\*.conf' /etc/ssh/sshd_config || \
+         sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config\n\
+         {}\
+         for public in {own}/host_*.pub; do\n\
+         [ -f \"$public\" ] && [ \"$(cut -d' ' -f1,2 \"$public\")\" = {key} ] && echo \"hostkey ${{public%.pub}}\" >>{SSHD_FILE}.try\n\
+         done\n\
+         [ ! -f {SSHD_FILE} ] || cp -p {SSHD_FILE} {SSHD_FILE}.before\n\
+         mv -f {SSHD_FILE}.try {SSHD_FILE}\n\
+         if ! why=$(sshd -t 2>&1); then\n\
+         if [ -f {SSHD_FILE}.before ]; then mv -f {SSHD_FILE}.before {SSHD_FILE}; else rm -f {SSHD_FILE}; fi\n\
+         echo \"sshd refuses it: $why\" >&2; exit 73; fi\n\
+         rm -f {SSHD_FILE}.before; sync /etc/ssh/sshd_config.d\n\
+         if [ -d /run/systemd/system ]; then {} systemctl daemon-reload; systemctl enable claw-rollback >/dev/null 2>&1; fi\n\
+         reload_sshd\n",
+        put_file(&format!("{SSHD_FILE}.try"), "644", &sshd_file(user)),
+        put_file("/etc/systemd/system/claw-rollback.service", "644", ROLLBACK_UNIT),
+        key = quote(host_key),
+    )
+}
+
+/// Makes a new host key on the host, where its private half stays, and prints its public half. Run again it prints the
+/// same one, until that is in use.
+pub fn new_host_key(current: &str) -> String {
+    let folder = format!("{FOLDER}/keys");
+    format!(
+        "mkdir -p {folder}; chmod 700 {FOLDER} {folder}\n\
+         for public in {folder}/host_*.pub; do [ -f \"$public\" ] && [ \"$(cut -d' ' -f1,2 \"$public\")\" != {current} ] && \
+         [ -e \"${{public%.pub}}.next\" ] && {{ cut -d' ' -f1,2 \"$public\"; exit 0; }}; done\n\
+         name={folder}/host_$(date +%s)\n\
+         ssh-keygen -q -t ed25519 -N '' -C claw -f \"$name\" && : >\"$name.next\" && cut -d' ' -f1,2 \"$name.pub\"\n",
+        current = quote(current),
+    )
+}
+
+/// Takes off the host what claw put there, but for the engine, what runs in it, and the updates.
+pub const REMOVE: &str = "if [ -d /run/systemd/system ]; then systemctl disable claw-guard claw-rollback >/dev/null 2>&1 || true; fi\n\
+    rm -f /etc/systemd/system/claw-guard.service /etc/systemd/system/claw-rollback.service\n\
+    [ ! -x /var/lib/claw/guard ] || /var/lib/claw/guard off\n\
+    if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_one_word_whatever_is_in_it() {
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        let line = as_root("petr", 30, "echo 'a'");
+        assert!(line.starts_with("sudo -n -- timeout -k 5 30 /bin/sh -c 'set -eu; "), "{line}");
+        assert!(!as_root("root", 30, "true").contains("sudo"));
+    }
+
+    #[test]
+    fn every_script_is_one_that_a_shell_can_read() {
+        let scripts = [
+            observe("root"),
+            arm("t1", &[SSHD_FILE, "/root/.ssh/authorized_keys"]),
+            confirm("t1"),
+            undo("t1"),
+            put_keys("root", "/root", "ssh-ed25519 AAAA\n"),
+            mark("k7f3q2 attic"),
+            install("docker.io"),
+            START_ENGINE.to_owned(),
+            updates(),
+            guard(),
+            GUARD.to_owned(),
+            harden("root", "ssh-ed25519 AAAA"),
+            new_host_key("ssh-ed25519 AAAA"),
+            REMOVE.to_owned(),
+        ];
+        for script in scripts {
+            let read = std::process::Command::new("sh").args(["-n", "-c", &script]).output().expect("a shell");
+            assert!(read.status.success(), "{}\n{script}", String::from_utf8_lossy(&read.stderr));
+        }
+    }
+
+    #[test]
+    fn the_drop_in_says_what_is_compared() {
+        let text = sshd_file("petr");
+        assert!(sshd("petr").all(|(directive, value)| text.contains(&format!("{directive} {value}\n"))), "{text}");
+        assert!(text.contains("permitrootlogin no") && sshd_file("root").contains("permitrootlogin without-password"));
+    }
+}

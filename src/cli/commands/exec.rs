@@ -1,0 +1,143 @@
+//! `claw ssh` and `claw exec`: a shell, or a command, on a host or in an agent's container.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use claw_core::operate::{Command, Input, Size, Terminal};
+use crossterm::terminal;
+use tokio::sync::mpsc::Sender;
+
+use super::operate::{Streams, Subject, feed, find, open, recorded, told};
+use super::Outcome;
+use crate::args::Global;
+use crate::error::CommandError;
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::setup::Setup;
+
+/// Open a shell on a host or in an agent's container
+///
+/// Over the connection claw uses itself, with the pinned host key. With a command, runs that instead. Ends with the exit
+/// code of the shell or command.
+#[derive(Debug, Args)]
+pub struct Ssh {
+    /// The host or agent.
+    name: String,
+    /// A command to run instead of a shell.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Run a command on a host or in an agent's container
+///
+/// The words go there as they are; no shell reads them. Standard input is passed on. Ends with the command's exit code.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The host or agent.
+    name: String,
+    /// Give the command a terminal.
+    #[arg(short, long)]
+    tty: bool,
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Ssh {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let session = open(global, setup)?;
+        let subject = find(&session, &self.name)?;
+        let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        run(&session, &subject, "ssh", self.command, tty, setup)
+    }
+}
+
+impl Exec {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let session = open(global, setup)?;
+        let subject = find(&session, &self.name)?;
+        if self.tty && !std::io::stdin().is_terminal() {
+            return Err(CommandError::usage("--tty needs a terminal on standard input").help("leave --tty out"));
+        }
+        run(&session, &subject, "exec", self.command, self.tty, setup)
+    }
+}
+
+fn run(
+    session: &Session,
+    subject: &Subject,
+    action: &str,
+    words: Vec<String>,
+    tty: bool,
+    setup: &Setup,
+) -> Outcome {
+    let detail = words.join(" ");
+    let operate = subject.operate()?;
+    let terminal = tty.then(|| Terminal {
+        kind: setup.env("TERM").unwrap_or("xterm-256color").to_owned(),
+        size: size(),
+    });
+    let command = Command { words, terminal };
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let streams = Streams::with(receiver);
+    let raw = if tty { Some(Raw::enter()?) } else { None };
+    let ended = super::wait(async {
+        if tty {
+            watch_size(sender.clone());
+        }
+        feed(sender, std::io::stdin());
+        operate.exec(&subject.target, &command, &streams).await
+    })?;
+    drop(raw);
+    let failure = ended.as_ref().err().cloned();
+    recorded(session, action, subject, &detail, match &ended {
+        Ok(ended) if ended.code() != 0 => Err(claw_core::operate::OperateError::new(format!("exit {}", ended.code()))),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.clone()),
+    })
+    .ok();
+    match failure {
+        Some(error) => Err(told(error)),
+        None => Ok(Exit::of_command(ended.map_or(255, |ended| ended.code()))),
+    }
+}
+
+fn size() -> Size {
+    let (columns, rows) = terminal::size().unwrap_or((80, 24));
+    Size { columns, rows }
+}
+
+/// Passes on that the window has another size.
+fn watch_size(sender: Sender<Input>) {
+    #[cfg(unix)]
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut changes) = signal(SignalKind::window_change()) else { return };
+        while changes.recv().await.is_some() {
+            if sender.send(Input::Resize(size())).await.is_err() {
+                return;
+            }
+        }
+    });
+    #[cfg(not(unix))]
+    drop(sender);
+}
+
+/// A terminal that passes every key on, ^C among them, until this is dropped.
+struct Raw;
+
+impl Raw {
+    fn enter() -> Result<Self, CommandError> {
+        terminal::enable_raw_mode()
+            .map_err(|error| CommandError::failed(format!("failed to prepare the terminal: {error}")))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = terminal::disable_raw_mode(); // the process ends next, and with it whatever is left to say
+    }
+}

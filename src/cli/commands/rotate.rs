@@ -1,0 +1,79 @@
+//! `claw rotate`: new login keys, host keys and gateway tokens, as commits: what is new is committed before it is used, and
+//! what is old goes only where the new one is proven. Where a rotation stands is read from the hosts and the encrypted
+//! profile; nothing else remembers it.
+
+mod host_key;
+mod ssh;
+
+use clap::{Args, Subcommand};
+
+use super::Outcome;
+use crate::args::Global;
+use crate::error::CommandError;
+use crate::exit;
+use crate::render::{self, style};
+use crate::session::{self, Session};
+use crate::setup::Setup;
+
+/// Replace keys and tokens
+#[derive(Debug, Args)]
+pub struct Rotate {
+    #[command(subcommand)]
+    command: RotateCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RotateCommand {
+    Ssh(ssh::Ssh),
+    HostKey(host_key::HostKey),
+    /// Replace an agent's gateway token: the next apply delivers it, without a restart
+    Token {
+        /// The agent.
+        agent: String,
+    },
+}
+
+impl Rotate {
+    /// Runs it.
+    pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        match self.command {
+            RotateCommand::Ssh(ssh) => ssh.run(global, setup),
+            RotateCommand::HostKey(key) => key.run(global, setup),
+            RotateCommand::Token { agent } => token(&agent, global, setup),
+        }
+    }
+}
+
+fn token(name: &str, global: &Global, setup: &Setup) -> Outcome {
+    let session = Session::open(global, setup)?;
+    let id = session.agent_id(name);
+    if !session.desired.agents.contains_key(&id) {
+        return Err(CommandError::usage(format!("there is no agent `{name}`")).help("`claw status` lists the agents"));
+    }
+    let generation = session.vault.bump_gateway_token(&id)?;
+    record(&session, &id, &format!("gateway token, generation {generation}"));
+    done(format_args!("the gateway token of {name} is of generation {generation} now"));
+    next(&["commit secrets/claw.toml", "claw apply"]);
+    Ok(exit::DONE)
+}
+
+fn record(session: &Session, target: &str, detail: &str) {
+    session.audit.record(&claw_engine::audit::Deed { action: "keys", target, detail, ..Default::default() });
+}
+
+fn done(text: impl std::fmt::Display) {
+    render::out(format_args!("{} {text}", style::paint(style::GREEN, "✓")));
+}
+
+/// Says what to do next.
+fn next(steps: &[&str]) {
+    for (at, step) in steps.iter().enumerate() {
+        let head = if at == 0 { "\nNext:" } else { " then" };
+        render::out(format_args!("{head} {step}"));
+    }
+}
+
+/// Returns who may read the reserved profile.
+fn recipients(session: &Session) -> Result<Vec<claw_vault::Recipient>, CommandError> {
+    session::recipients(&session.fleet, "claw")
+}

@@ -1,0 +1,3 @@
+//! How bytes leave claw. Knows no vendor, no fleet and no plan.
+
+pub mod ssh;
