@@ -92,12 +92,7 @@ fn hosts(
         let engine: Arc<dyn Provider> =
             Arc::new(DockerProvider::new(place, &fleet.meta.id, Arc::new(SshSocket::new(connection.clone()))));
         let shown = table.host_key_next.as_ref().or(table.host_key.as_ref());
-        let login = Login {
-            user: target.user.clone(),
-            control: own.clone(),
-            host_key: public_key(shown)?,
-            connection,
-        };
+        let login = Login { user: target.user.clone(), control: own.clone(), host_key: public_key(shown)?, connection };
         let id = table.id.as_deref().unwrap_or(place);
         providers.insert(place.clone(), Arc::new(HostProvider::new(place, &fleet.meta.id, id, login, engine)));
     }

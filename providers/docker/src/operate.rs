@@ -22,6 +22,7 @@ use crate::agent::Agent;
 use crate::convert::published_port;
 use crate::endpoint::LOOPBACK;
 use crate::error::failed;
+use crate::files::{Entry, upload};
 use crate::names::{Names, Role};
 use crate::provider::DockerProvider;
 use crate::watch;
@@ -80,14 +81,19 @@ async fn running(agent: &Agent<'_>) -> Result<ContainerInspectResponse, OperateE
 async fn exec(agent: &Agent<'_>, command: &Command, pipe: &dyn Pipe) -> Result<Ended, OperateError> {
     running(agent).await?;
     let what = format!("run a command in {}", agent.names.agent());
-    let shell = ["/bin/sh", "-c", SHELL].map(str::to_owned).to_vec();
+    let shell = |line: &str| ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
+    let words = match (command.words.is_empty(), command.shell) {
+        (true, _) => shell(SHELL),
+        (false, true) => shell(&command.words.join(" ")),
+        (false, false) => command.words.clone(),
+    };
     let options = CreateExecOptions {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         tty: Some(command.terminal.is_some()),
         env: command.terminal.as_ref().map(|terminal| vec![format!("TERM={}", terminal.kind)]),
-        cmd: Some(if command.words.is_empty() { shell } else { command.words.clone() }),
+        cmd: Some(words),
         ..CreateExecOptions::default()
     };
     let exec = agent.docker.create_exec(&agent.gateway(), options).await;
@@ -224,6 +230,7 @@ async fn connect(agent: &Agent<'_>, port: u16, pipe: &dyn Pipe) -> Result<(), Op
 /// Returns a path below the agent's own folder. A relative one is in its workspace.
 fn own_path(path: &str) -> Result<String, OperateError> {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{}/workspace/{path}", layout::STATE) };
+    let whole = whole.trim_end_matches("/.").trim_end_matches('/').to_owned();
     let inside = whole == layout::STATE || whole.strip_prefix(layout::STATE).is_some_and(|rest| rest.starts_with('/'));
     if inside && whole.split('/').all(|part| part != "..") {
         return Ok(whole);
@@ -247,6 +254,15 @@ async fn pull(agent: &Agent<'_>, path: &str, pipe: &dyn Pipe) -> Result<(), Oper
 async fn push(agent: &Agent<'_>, folder: &str, pipe: &dyn Pipe) -> Result<(), OperateError> {
     let (folder, anchor) = (own_path(folder)?, agent.names.of(Role::Anchor));
     let what = format!("write to {folder} of {}", agent.names.agent());
+    // a folder that is not there yet is the agent's, like what comes into it
+    let below = folder.strip_prefix(layout::STATE).unwrap_or_default().trim_matches('/');
+    let parts: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
+    let folders: Vec<String> = (1..=parts.len()).map(|count| format!("{}/", parts[..count].join("/"))).collect();
+    let entries: Vec<Entry<'_>> =
+        folders.iter().map(|path| Entry { path, content: b"", mode: 0o755, uid: layout::UID }).collect();
+    if !entries.is_empty() {
+        upload(agent, layout::STATE, &entries).await.map_err(told)?;
+    }
     // the body outlives this borrow of the pipe, so the pieces go through a channel of one
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<hyper::body::Bytes, std::io::Error>>(1);
     let feed = async {
@@ -258,8 +274,7 @@ async fn push(agent: &Agent<'_>, folder: &str, pipe: &dyn Pipe) -> Result<(), Op
         drop(sender);
     };
     let options = UploadToContainerOptionsBuilder::default().path(&folder).no_overwrite_dir_non_dir("1").build();
-    let upload =
-        agent.docker.upload_to_container(&anchor, Some(options), bollard::body_try_stream(pieces(receiver)));
+    let upload = agent.docker.upload_to_container(&anchor, Some(options), bollard::body_try_stream(pieces(receiver)));
     let (uploaded, ()) = tokio::join!(upload, feed);
     uploaded.map_err(|error| told(failed(&what, error)))
 }
@@ -271,7 +286,8 @@ fn pieces<T: Send + 'static>(receiver: tokio::sync::mpsc::Receiver<T>) -> impl S
 async fn talk(agent: &Agent<'_>, conversation: &str, message: &str, pipe: &dyn Pipe) -> Result<(), OperateError> {
     let token = watch::token_in_place(agent).await.map_err(told)?;
     let token = token.ok_or_else(|| {
-        OperateError::new(format!("find the gateway token of {}", agent.names.agent())).help("`claw apply` puts it there")
+        OperateError::new(format!("find the gateway token of {}", agent.names.agent()))
+            .help("`claw apply` puts it there")
     })?;
     let stream = dial(agent, 0).await?;
     let outcome = chat::chat(stream, &token, conversation, message, pipe).await;
@@ -311,7 +327,7 @@ async fn health(agent: &Agent<'_>) -> Vec<Layer> {
         return layers;
     }
     let silent = Silent;
-    let command = Command { words: vec!["true".to_owned()], terminal: None };
+    let command = Command { words: vec!["true".to_owned()], ..Command::default() };
     layers.push(
         layer("command", async {
             match exec(agent, &command, &silent).await {
@@ -353,7 +369,9 @@ impl Pipe for Silent {
 
 impl Operate for DockerProvider {
     fn exec<'a>(&'a self, target: &'a Target, command: &'a Command, pipe: &'a dyn Pipe) -> Operated<'a, Ended> {
-        Box::pin(async move { self.with_agent(agent_of(target)?, async |agent| exec(agent, command, pipe).await).await })
+        Box::pin(
+            async move { self.with_agent(agent_of(target)?, async |agent| exec(agent, command, pipe).await).await },
+        )
     }
 
     fn logs<'a>(&'a self, id: &'a str, query: &'a LogQuery, pipe: &'a dyn Pipe) -> Operated<'a, ()> {

@@ -12,6 +12,7 @@ use claw_openclaw::gateway::Stream;
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{self, HeaderValue};
 use hyper_util::rt::TokioIo;
 
 use crate::endpoint::{CALL_SECONDS_MAX, Endpoint};
@@ -48,6 +49,7 @@ impl SshSocket {
     }
 
     async fn send(self, mut request: BollardRequest) -> Result<Response<Incoming>, Engine> {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("engine"));
         while let Some(mut sender) = self.take_idle() {
             match sender.try_send_request(request).await {
                 Ok(response) => {

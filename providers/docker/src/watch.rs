@@ -81,7 +81,8 @@ async fn call(
     token: &SecretString,
     method: &str,
 ) -> Result<serde_json::Value, gateway::AskError> {
-    let stream = agent.endpoint.dial(LOOPBACK, port).await.map_err(|error| gateway::AskError::Unreachable(Box::new(error)))?;
+    let stream =
+        agent.endpoint.dial(LOOPBACK, port).await.map_err(|error| gateway::AskError::Unreachable(Box::new(error)))?;
     gateway::call(stream, token, method).await
 }
 

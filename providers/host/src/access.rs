@@ -95,7 +95,8 @@ impl Keys {
             self.rest.iter().filter(|line| !exclusive || describe(line).is_none()).cloned().collect();
         if let Some(block) = block {
             lines.push(begin(fleet));
-            let from = if block.from.is_empty() { String::new() } else { format!("from=\"{}\" ", block.from.join(",")) };
+            let from =
+                if block.from.is_empty() { String::new() } else { format!("from=\"{}\" ", block.from.join(",")) };
             lines.extend(block.control.iter().map(|key| format!("{from}{key} claw")));
             lines.extend(block.operators.iter().map(|(name, key)| format!("{from}{key} claw:{name}")));
             lines.push(end(fleet));

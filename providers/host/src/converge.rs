@@ -1,12 +1,12 @@
 //! Makes a host what it shall be. Whatever could shut us out is done under the host's own timer and counts only once a
 //! fresh login has confirmed it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use claw_core::plan::{Action, Step};
 use claw_core::provider::{ApplyError, Class, StepContext};
 use claw_core::text::clean;
-use claw_net::ssh::{Exec, Key, Pin, SshError, Status};
+use claw_net::ssh::{Connection, Exec, Key, Pin, SshError, Status};
 
 use crate::access::{Block, Keys, OTHERS};
 use crate::facts::{BYTES_MAX, Facts};
@@ -17,6 +17,10 @@ use crate::script::{self, FOLDER, ROLLBACK_SECONDS, SSHD_FILE};
 const SHORT_SECONDS_MAX: u64 = 60;
 /// How long installing packages may take, in seconds: an engine is 200 MB, and another apt may be at work.
 const INSTALL_SECONDS_MAX: u64 = 900;
+
+/// How often a fresh login is tried, and how long after the one before: together less than the host waits.
+const PROOF_TRIES_MAX: u32 = 6;
+const PROOF_WAIT: Duration = Duration::from_millis(500);
 
 /// One host and the way to it.
 pub struct Machine<'a> {
@@ -87,8 +91,9 @@ impl Machine<'_> {
         let exclusive = after.contains_key(OTHERS);
         let proofs: Vec<Key> = wanted.control.iter().filter_map(|key| self.login.control.get(key).cloned()).collect();
         if proofs.len() != wanted.control.len() || proofs.is_empty() {
-            return Err(ApplyError::fatal("prove claw's keys: their private halves are not at hand")
-                .help("claw proves a key by a login before it relies on it: use an identity that opens secrets/claw.toml"));
+            return Err(ApplyError::fatal("prove claw's keys: their private halves are not at hand").help(
+                "claw proves a key by a login before it relies on it: use an identity that opens secrets/claw.toml",
+            ));
         }
         // first everything old and new side by side; what goes, goes once what stays is proven
         let old = keys.block.clone().unwrap_or_default();
@@ -124,10 +129,11 @@ impl Machine<'_> {
     async fn refuse_foreign(&self) -> Result<Facts, ApplyError> {
         let facts = self.facts().await?;
         match &facts.mark {
-            Some(mark) if *mark != self.mark() => {
-                Err(ApplyError::fatal(format!("use {}: it carries the mark `{mark}` of another fleet or host", self.id))
-                    .help(format!("one fleet looks after a host; if that one is gone, remove {FOLDER}/mark on it")))
-            }
+            Some(mark) if *mark != self.mark() => Err(ApplyError::fatal(format!(
+                "use {}: it carries the mark `{mark}` of another fleet or host",
+                self.id
+            ))
+            .help(format!("one fleet looks after a host; if that one is gone, remove {FOLDER}/mark on it"))),
             _ => Ok(facts),
         }
     }
@@ -171,8 +177,7 @@ impl Machine<'_> {
             ApplyError::fatal(reason).help("nobody is shut out: what was there before is back")
         };
         for (at, keys) in each.iter().enumerate() {
-            let fresh = self.login.connection.fresh(keys.clone(), pins.clone()).await;
-            let fresh = fresh.map_err(|error| shut_out(&error))?;
+            let fresh = self.fresh(keys.as_deref(), pins.as_deref()).await.map_err(|error| shut_out(&error))?;
             let last = at + 1 == each.len();
             let script = if last { script::confirm(token) } else { "true".to_owned() };
             let line = script::as_root(&self.login.user, SHORT_SECONDS_MAX, &script);
@@ -184,6 +189,19 @@ impl Machine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Logs in anew. An sshd that reads its configuration again does not listen for a moment.
+    async fn fresh(&self, keys: Option<&[Key]>, pins: Option<&[Pin]>) -> Result<Connection, SshError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let fresh = self.login.connection.fresh(keys.map(<[Key]>::to_vec), pins.map(<[Pin]>::to_vec)).await;
+            match fresh {
+                Err(error) if error.is_passing() && tries < PROOF_TRIES_MAX => tokio::time::sleep(PROOF_WAIT).await,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Runs a script as root and returns what it printed.
@@ -206,7 +224,9 @@ impl Machine<'_> {
         let known: [(&str, String); 7] = [
             (
                 "a password is required",
-                format!("let {user} use sudo without a password: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d/claw"),
+                format!(
+                    "let {user} use sudo without a password: `{user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d/claw"
+                ),
             ),
             ("sudo: command not found", format!("install sudo on the host, or let root log in instead of {user}")),
             ("sudo: not found", format!("install sudo on the host, or let root log in instead of {user}")),

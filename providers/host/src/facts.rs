@@ -81,10 +81,8 @@ impl Facts {
             "armed" => self.armed = true,
             "folders" => self.folders = true,
             "keys" => {
-                self.keys = BASE64
-                    .decode(value.as_bytes())
-                    .ok()
-                    .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                self.keys =
+                    BASE64.decode(value.as_bytes()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             }
             "engine" => {
                 self.engine_installed = true;

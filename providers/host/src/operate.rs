@@ -160,8 +160,8 @@ impl Operate for HostProvider {
             if *target != Target::Host {
                 return self.engine()?.exec(target, command, pipe).await;
             }
-            let words: Vec<String> = command.words.iter().map(|word| quote(word)).collect();
-            let line = words.join(" ");
+            let word = |word: &String| if command.shell { word.clone() } else { quote(word) };
+            let line = command.words.iter().map(word).collect::<Vec<_>>().join(" ");
             self.run((!line.is_empty()).then_some(line.as_str()), command, pipe).await
         })
     }

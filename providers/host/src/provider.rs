@@ -81,9 +81,11 @@ impl HostProvider {
             let foreign = || State::Present(Actual { owner: Owner::Foreign, ..Actual::default() });
             return vec![(Kind::Host, foreign()), (Kind::Access, foreign())];
         }
-        let mut states = Vec::new();
-        if facts.mark.is_some() {
-            states.push((Kind::Host, present(self.host_fields(facts))));
+        // said outright: what the engine hides is not the host's own absence
+        let host = if facts.mark.is_some() { present(self.host_fields(facts)) } else { State::Absent };
+        let mut states = vec![(Kind::Host, host)];
+        if keys.block.is_none() {
+            states.push((Kind::Access, State::Absent));
         }
         if let Some(block) = &keys.block {
             let mut fields = block.fields();

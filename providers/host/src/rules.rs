@@ -35,7 +35,10 @@ impl Rules for HostRules {
         let needs = vec![Address { id: access.clone(), place: host.key.to_owned() }];
         Ok(vec![
             (access, Resource { fields: access_fields(host), ..Resource::default() }),
-            (ResourceId::new(Kind::Host, host.id), Resource { fields: host_fields(host), needs, ..Resource::default() }),
+            (
+                ResourceId::new(Kind::Host, host.id),
+                Resource { fields: host_fields(host), needs, ..Resource::default() },
+            ),
         ])
     }
 

@@ -135,11 +135,10 @@ off) each take ;;
 esac
 "#;
 
-/// The unit that puts the guard in place at boot and again after the engine starts, which puts its own rules first.
+/// The unit that puts the guard in place at boot, before the engine starts containers: what it names need not be there yet.
 pub const GUARD_UNIT: &str = "[Unit]
 Description=Keeps containers from the metadata address and the host's services (claw)
-After=docker.service network-pre.target
-PartOf=docker.service
+Before=docker.service
 
 [Service]
 Type=oneshot
@@ -147,7 +146,7 @@ RemainAfterExit=yes
 ExecStart=/var/lib/claw/guard on
 
 [Install]
-WantedBy=multi-user.target docker.service
+WantedBy=multi-user.target
 ";
 
 /// The unit that undoes at boot what was never confirmed.
@@ -272,15 +271,24 @@ pub fn updates() -> String {
     format!("{}{}", install("unattended-upgrades"), put_file("/etc/apt/apt.conf.d/20auto-upgrades", "644", settings))
 }
 
+/// Puts a unit in place that runs at every boot, as `systemctl enable` does; a host without systemd keeps the file.
+fn unit(name: &str, content: &str) -> String {
+    let folder = "/etc/systemd/system";
+    format!(
+        "{}mkdir -p {folder}/multi-user.target.wants; ln -sf ../{name}.service {folder}/multi-user.target.wants/{name}.service\n\
+         [ ! -d /run/systemd/system ] || systemctl daemon-reload\n",
+        put_file(&format!("{folder}/{name}.service"), "644", content),
+    )
+}
+
 /// Puts the guard in place, now and at every boot.
 pub fn guard() -> String {
     format!(
-        "command -v iptables >/dev/null || {{ {} }}\n{}{}\
-         if [ -d /run/systemd/system ]; then {} systemctl daemon-reload; systemctl enable claw-guard >/dev/null 2>&1; fi\n",
+        "command -v iptables >/dev/null || {{ {} }}\n{}\
+         {FOLDER}/guard on || {{ echo 'the rules could not be put in place: does the kernel have mangle, conntrack and addrtype?' >&2; exit 72; }}\n{}",
         install("iptables"),
         put_file(&format!("{FOLDER}/guard"), "700", GUARD),
-        format_args!("{FOLDER}/guard on || {{ echo 'the rules could not be put in place: does the kernel have iptables with mangle, conntrack and addrtype?' >&2; exit 72; }}\n"),
-        put_file("/etc/systemd/system/claw-guard.service", "644", GUARD_UNIT),
+        unit("claw-guard", GUARD_UNIT),
     )
 }
 
@@ -301,10 +309,9 @@ pub fn harden(user: &str, host_key: &str) -> String {
          if [ -f {SSHD_FILE}.before ]; then mv -f {SSHD_FILE}.before {SSHD_FILE}; else rm -f {SSHD_FILE}; fi\n\
          echo \"sshd refuses it: $why\" >&2; exit 73; fi\n\
          rm -f {SSHD_FILE}.before; sync /etc/ssh/sshd_config.d\n\
-         if [ -d /run/systemd/system ]; then {} systemctl daemon-reload; systemctl enable claw-rollback >/dev/null 2>&1; fi\n\
-         reload_sshd\n",
+         {}reload_sshd\n",
         put_file(&format!("{SSHD_FILE}.try"), "644", &sshd_file(user)),
-        put_file("/etc/systemd/system/claw-rollback.service", "644", ROLLBACK_UNIT),
+        unit("claw-rollback", ROLLBACK_UNIT),
         key = quote(host_key),
     )
 }
@@ -324,8 +331,8 @@ pub fn new_host_key(current: &str) -> String {
 }
 
 /// Takes off the host what claw put there, but for the engine, what runs in it, and the updates.
-pub const REMOVE: &str = "if [ -d /run/systemd/system ]; then systemctl disable claw-guard claw-rollback >/dev/null 2>&1 || true; fi\n\
-    rm -f /etc/systemd/system/claw-guard.service /etc/systemd/system/claw-rollback.service\n\
+pub const REMOVE: &str = "cd /etc/systemd/system && rm -f claw-guard.service claw-rollback.service \
+    multi-user.target.wants/claw-guard.service multi-user.target.wants/claw-rollback.service\n\
     [ ! -x /var/lib/claw/guard ] || /var/lib/claw/guard off\n\
     if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi\n";
 
@@ -337,7 +344,10 @@ mod tests {
     fn a_script_is_one_word_whatever_is_in_it() {
         assert_eq!(quote("it's"), r"'it'\''s'");
         let line = as_root("petr", 30, "echo 'a'");
-        assert!(line.starts_with("sudo -n -- timeout -k 5 30 /bin/sh -c 'set -eu; "), "{line}");
+        assert!(
+            line.starts_with("sudo -n -- env SSH_CONNECTION=\"$SSH_CONNECTION\" timeout -k 5 30 /bin/sh -c 'set -eu; "),
+            "{line}"
+        );
         assert!(!as_root("root", 30, "true").contains("sudo"));
     }
 

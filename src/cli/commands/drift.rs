@@ -43,12 +43,10 @@ impl Drift {
                 .iter()
                 .map(|one| json!({ "category": one.category, "resource": one.resource, "place": one.place, "detail": one.detail }))
                 .collect();
-            render::json(
-                &json!({
-                    "drift": list, "unmanaged": unmanaged(&observed), "unseen": plan.unseen, "suspended": plan.suspended,
-                    "unchanged": plan.unchanged.len(), "warnings": render::problems::to_json(&session.warnings, &session.sources),
-                }),
-            );
+            render::json(&json!({
+                "drift": list, "unmanaged": unmanaged(&observed), "unseen": plan.unseen, "suspended": plan.suspended,
+                "unchanged": plan.unchanged.len(), "warnings": render::problems::to_json(&session.warnings, &session.sources),
+            }));
             return Ok(super::plan_exit(&plan));
         }
         for (place, why) in &plan.unseen {

@@ -7,8 +7,8 @@ use claw_core::operate::{Command, Input, Size, Terminal};
 use crossterm::terminal;
 use tokio::sync::mpsc::Sender;
 
-use super::operate::{Streams, Subject, feed, find, open, recorded, told};
 use super::Outcome;
+use super::operate::{Streams, Subject, feed, find, open, recorded, told};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit::Exit;
@@ -65,21 +65,12 @@ impl Exec {
     }
 }
 
-fn run(
-    session: &Session,
-    subject: &Subject,
-    action: &str,
-    words: Vec<String>,
-    tty: bool,
-    setup: &Setup,
-) -> Outcome {
+fn run(session: &Session, subject: &Subject, action: &str, words: Vec<String>, tty: bool, setup: &Setup) -> Outcome {
     let detail = words.join(" ");
     let operate = subject.operate()?;
-    let terminal = tty.then(|| Terminal {
-        kind: setup.env("TERM").unwrap_or("xterm-256color").to_owned(),
-        size: size(),
-    });
-    let command = Command { words, terminal };
+    let terminal =
+        tty.then(|| Terminal { kind: setup.env("TERM").unwrap_or("xterm-256color").to_owned(), size: size() });
+    let command = Command { words, shell: action == "ssh", terminal };
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
     let streams = Streams::with(receiver);
     let raw = if tty { Some(Raw::enter()?) } else { None };
@@ -92,11 +83,19 @@ fn run(
     })?;
     drop(raw);
     let failure = ended.as_ref().err().cloned();
-    recorded(session, action, subject, &detail, match &ended {
-        Ok(ended) if ended.code() != 0 => Err(claw_core::operate::OperateError::new(format!("exit {}", ended.code()))),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.clone()),
-    })
+    recorded(
+        session,
+        action,
+        subject,
+        &detail,
+        match &ended {
+            Ok(ended) if ended.code() != 0 => {
+                Err(claw_core::operate::OperateError::new(format!("exit {}", ended.code())))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.clone()),
+        },
+    )
     .ok();
     match failure {
         Some(error) => Err(told(error)),

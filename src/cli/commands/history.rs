@@ -37,11 +37,14 @@ impl History {
         let session = Session::open(global, setup)?;
         let since = self.since.as_deref().map(since).transpose()?.unwrap_or_default();
         let records = session.audit.read(&since);
-        let mut records = records.map_err(|error| CommandError::failed(format!("failed to read the history: {error}")))?;
+        let mut records =
+            records.map_err(|error| CommandError::failed(format!("failed to read the history: {error}")))?;
         let name = self.name.as_ref().map(|name| session.agent_id(name));
         records.retain(|record| {
             let about = |name: &String| {
-                record.target == *name || record.target.split('/').any(|part| part == name) || Some(&record.target) == self.name.as_ref()
+                record.target == *name
+                    || record.target.split('/').any(|part| part == name)
+                    || Some(&record.target) == self.name.as_ref()
             };
             name.as_ref().is_none_or(about) && self.action.as_ref().is_none_or(|action| record.action == *action)
         });
@@ -70,15 +73,12 @@ fn since(text: &str) -> Result<String, CommandError> {
 }
 
 fn row(record: &Record) -> Vec<String> {
-    let who = record.who.ci_actor.as_ref().map_or_else(
-        || format!("{}@{}", record.who.user, record.who.machine),
-        |actor| format!("{actor} (CI)"),
-    );
-    let outcome = if record.outcome == "ok" {
-        "ok".to_owned()
-    } else {
-        claw_core::text::clean(&record.outcome, 100)
-    };
+    let who = record
+        .who
+        .ci_actor
+        .as_ref()
+        .map_or_else(|| format!("{}@{}", record.who.user, record.who.machine), |actor| format!("{actor} (CI)"));
+    let outcome = if record.outcome == "ok" { "ok".to_owned() } else { claw_core::text::clean(&record.outcome, 100) };
     let key = record.key.as_ref().map(|key| format!("with {key}"));
     let detail = [Some(record.detail.clone()).filter(|text| !text.is_empty()), key].into_iter().flatten();
     vec![

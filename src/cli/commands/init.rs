@@ -120,7 +120,10 @@ fn make_login_key(global: &Global, setup: &Setup, id: &str, recipients: &[Recipi
 fn report(setup: &Setup, id: &str) {
     let done = |text: String| render::out(format_args!("{} {text}", style::paint(style::GREEN, "✓")));
     done(format!("{}, marked {id}", setup.fleet_file.display()));
-    done(format!("{}, the fleet's key and login key, encrypted for you", setup.secrets_folder().join("claw.toml").display()));
+    done(format!(
+        "{}, the fleet's key and login key, encrypted for you",
+        setup.secrets_folder().join("claw.toml").display()
+    ));
     render::out(
         "\nNext: add an agent to the fleet file, store its model's key with `claw secret set default/ANTHROPIC_API_KEY`,",
     );

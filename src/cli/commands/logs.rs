@@ -26,9 +26,12 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Logs {
     /// The agents; all when none is named.
     agents: Vec<String>,
-    /// Go on with what comes.
+    /// Go on with what comes. Behind `logs`, -f is this; --fleet names the fleet file.
     #[arg(short, long)]
     follow: bool,
+    /// The fleet file. Takes the place of the argument every command has, which would take -f as well.
+    #[arg(id = "fleet", long = "fleet", default_value = "fleet.toml", value_name = "FILE")]
+    _fleet: std::path::PathBuf,
     /// Only what is newer: 30s, 10m, 2h, 7d, or a time as 2026-11-24T10:00:00Z.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,

@@ -40,7 +40,8 @@ impl Tunnel {
             None => (self.name.as_str(), 0),
             Some((name, port)) => {
                 let parsed = port.parse().ok().filter(|port| *port != 0);
-                let odd = || CommandError::usage(format!("`{port}` is no port")).help("write AGENT:PORT, as in pete:3000");
+                let odd =
+                    || CommandError::usage(format!("`{port}` is no port")).help("write AGENT:PORT, as in pete:3000");
                 (name, parsed.ok_or_else(odd)?)
             }
         };

@@ -36,13 +36,8 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     }
     for suspended in &plan.suspended {
         let reason = suspended.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{} {} is left alone until {}{reason}",
-            paint(YELLOW, "‖"),
-            suspended.name,
-            suspended.until
-        );
+        let _ =
+            writeln!(text, "{} {} is left alone until {}{reason}", paint(YELLOW, "‖"), suspended.name, suspended.until);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -252,7 +247,8 @@ pub fn explain(reason: &Reason, would: &str, address: &Address) -> (String, Stri
         ),
         Reason::Uncommitted => (
             "held, the login key is in no commit yet".to_owned(),
-            "commit secrets/claw.toml, so that the key is not lost with this machine; or add --uncommitted-keys".to_owned(),
+            "commit secrets/claw.toml, so that the key is not lost with this machine; or add --uncommitted-keys"
+                .to_owned(),
         ),
         Reason::Secret { why, help } => (format!("held, {}", clean(why, 300)), clean(help, 300)),
         Reason::Waits { on } => (format!("held, waits for {on}"), String::new()),

@@ -43,7 +43,8 @@ pub fn due(fleet: &Fleet, keys: &[ControlKey]) -> Vec<Problem> {
 /// committed, and nobody asks for it.
 pub fn is_uncommitted(setup: &Setup, keys: &[ControlKey]) -> bool {
     let git = |args: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(&setup.root).args(args).stdin(std::process::Stdio::null()).output();
+        let output =
+            Command::new("git").arg("-C").arg(&setup.root).args(args).stdin(std::process::Stdio::null()).output();
         output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
     };
     if git(&["rev-parse", "--is-inside-work-tree"]).is_none() {

@@ -115,7 +115,9 @@ fn add_agent(
     match rules.declare(spec) {
         Err(found) => problems.extend(found),
         Ok(resources) => {
-            let host = fleet.host_id(place).map(|host| Address { id: ResourceId::new(Kind::Host, host), place: place.to_owned() });
+            let host = fleet
+                .host_id(place)
+                .map(|host| Address { id: ResourceId::new(Kind::Host, host), place: place.to_owned() });
             for (id, mut resource) in resources {
                 if resource.needs.is_empty() {
                     resource.needs.extend(host.clone());

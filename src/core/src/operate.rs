@@ -20,6 +20,8 @@ pub enum Target {
 pub struct Command {
     /// Program and arguments; a login shell when empty.
     pub words: Vec<String>,
+    /// Whether a shell reads the words, joined by blanks, as `ssh` has it.
+    pub shell: bool,
     /// The terminal it gets; `None` for plain streams.
     pub terminal: Option<Terminal>,
 }
@@ -169,8 +171,13 @@ pub trait Operate: Send + Sync {
     fn push<'a>(&'a self, target: &'a Target, folder: &'a str, pipe: &'a dyn Pipe) -> Operated<'a, ()>;
 
     /// Says something to an agent in a conversation and gives its answer to the pipe as it comes.
-    fn chat<'a>(&'a self, agent: &'a str, conversation: &'a str, message: &'a str, pipe: &'a dyn Pipe)
-    -> Operated<'a, ()>;
+    fn chat<'a>(
+        &'a self,
+        agent: &'a str,
+        conversation: &'a str,
+        message: &'a str,
+        pipe: &'a dyn Pipe,
+    ) -> Operated<'a, ()>;
 
     /// Starts, stops or restarts a gateway, and waits until that is so.
     fn power<'a>(&'a self, agent: &'a str, power: Power) -> Operated<'a, ()>;

@@ -174,7 +174,8 @@ mod tests {
         new.record(&Deed { action: "exec", target: "ada", detail: "ls\n\u{1b}[31m", ..Deed::default() });
         old.record(&Deed { action: "chat", target: "ada", failure: Some("no answer"), ..Deed::default() });
         let read = new.read("2000-01-01").expect("read");
-        let told: Vec<_> = read.iter().map(|one| (one.action.as_str(), one.detail.as_str(), one.outcome.as_str())).collect();
+        let told: Vec<_> =
+            read.iter().map(|one| (one.action.as_str(), one.detail.as_str(), one.outcome.as_str())).collect();
         assert_eq!(told, [("chat", "", "no answer"), ("exec", "ls", "ok")]);
         assert_eq!(new.read("2026-11-01").expect("read").len(), 1);
         new.prune("2026-08-26");

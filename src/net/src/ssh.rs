@@ -7,6 +7,7 @@
 //! share, a [`Connection`] does the work ([`Connection::exec`], [`Connection::process`], [`Connection::dial_tcp`],
 //! [`Connection::dial_unix`], [`Connection::sftp`]), an [`SshError`] says what went wrong and what to do next.
 
+mod access;
 mod attempts;
 mod connection;
 mod error;
@@ -35,3 +36,6 @@ pub use policy::{Patience, Policy};
 pub use process::{Process, ProcessEvent, ProcessInput, Pty, Signal};
 pub use stream::Stream;
 pub use target::Target;
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,9 @@
 //! opened; what cannot be tried here says so.
 
 use claw_core::name::{Kind, ResourceId};
-use claw_core::operate::{Channel, Command, Ended, Layer, LogQuery, Operate, OperateError, Operated, Pipe, Power, Target};
+use claw_core::operate::{
+    Channel, Command, Ended, Layer, LogQuery, Operate, OperateError, Operated, Pipe, Power, Target,
+};
 use claw_core::provider::BoxFuture;
 use claw_core::provider::access::CONTROL;
 use claw_core::ssh::PublicKey;
@@ -29,7 +31,8 @@ impl SimEngine {
         }
         let status = self.field(Kind::Container, agent, "status").and_then(|text| text.as_str().map(str::to_owned));
         status.ok_or_else(|| {
-            OperateError::new(format!("find the gateway of {agent}: it is not there")).help("`claw apply --sandbox` makes it")
+            OperateError::new(format!("find the gateway of {agent}: it is not there"))
+                .help("`claw apply --sandbox` makes it")
         })
     }
 
@@ -74,7 +77,8 @@ impl Operate for SimEngine {
         Box::pin(async move {
             self.running(agent)?;
             let model = self.field(Kind::Config, agent, "agents");
-            let model = model.as_ref().and_then(|agents| agents["defaults"]["model"]["primary"].as_str()).unwrap_or("no model");
+            let model =
+                model.as_ref().and_then(|agents| agents["defaults"]["model"]["primary"].as_str()).unwrap_or("no model");
             let text = format!("I am {agent}, simulated, thinking with {model}. You said: {message}\n");
             pipe.write(Channel::Out, text.as_bytes())
                 .await
@@ -102,7 +106,8 @@ impl Operate for SimEngine {
             if let Some(why) = self.world.look(&self.place, |place| place.down.clone()) {
                 return vec![layer("connection", Err(why))];
             }
-            let mut layers = vec![layer("connection", Ok("simulated".to_owned())), layer("command", Ok("simulated".to_owned()))];
+            let mut layers =
+                vec![layer("connection", Ok("simulated".to_owned())), layer("command", Ok("simulated".to_owned()))];
             if let Target::Agent(agent) = target {
                 let gateway = match self.status(agent) {
                     Ok(status) if status == "healthy" => Ok(status),

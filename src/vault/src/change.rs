@@ -64,11 +64,7 @@ impl Vault {
             Some((text, file)) => (text, self.old_entry(&file, key)?),
             None => (edit::blank(&self.fleet, profile), Entry::named(key)),
         };
-        let entry = Entry {
-            owner: owner.map(str::to_owned).or(old.owner.clone()),
-            updated: today.to_owned(),
-            ..old
-        };
+        let entry = Entry { owner: owner.map(str::to_owned).or(old.owner.clone()), updated: today.to_owned(), ..old };
         let entry = self.sealed(&fleet_key, profile, entry, value, &recipients)?;
         self.write(profile, &edit::put(&text, &entry), false)?;
         Ok(entry)

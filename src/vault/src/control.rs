@@ -45,7 +45,9 @@ impl Vault {
         let (name, standing) = match (file.entry(CURRENT), file.entry(NEXT)) {
             (None, _) => (CURRENT, Standing::Current),
             (Some(_), None) => (NEXT, Standing::Next),
-            (Some(_), Some(_)) => return Err(refused("a rotation is under way", "finish it: `claw rotate ssh --finish`")),
+            (Some(_), Some(_)) => {
+                return Err(refused("a rotation is under way", "finish it: `claw rotate ssh --finish`"));
+            }
         };
         let (private, public) = generate()?;
         let fleet_key = self.fleet_key(&what(RESERVED_PROFILE, name))?;
@@ -112,7 +114,10 @@ fn refused(what: &'static str, help: &'static str) -> VaultError {
 
 /// Makes an ed25519 key pair from the system's randomness.
 fn generate() -> Result<(SecretString, PublicKey), VaultError> {
-    let failed = |text: String| VaultError::Encrypt { what: what(RESERVED_PROFILE, CURRENT), source: std::io::Error::other(text) };
+    let failed = |text: String| VaultError::Encrypt {
+        what: what(RESERVED_PROFILE, CURRENT),
+        source: std::io::Error::other(text),
+    };
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::getrandom(seed.as_mut_slice()).map_err(|_| failed("the system has no randomness to give".to_owned()))?;
     let mut key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));

@@ -36,9 +36,11 @@ impl HostKey {
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
         let mut session = Session::open(global, setup)?;
         let subject = find(&session, &self.host)?;
-        let key = session.fleet.hosts.iter().find(|(name, table)| {
-            **name == self.host || table.id.as_deref() == Some(self.host.as_str())
-        });
+        let key = session
+            .fleet
+            .hosts
+            .iter()
+            .find(|(name, table)| **name == self.host || table.id.as_deref() == Some(self.host.as_str()));
         let Some((key, table)) = key.map(|(key, table)| (key.clone(), table.clone())) else {
             return Err(CommandError::usage(format!("{} is no host", self.host)));
         };
@@ -52,13 +54,17 @@ impl HostKey {
             let id = session.agent_id(&self.host);
             let shown = observed.states.iter().find(|(address, _)| address.id.to_string() == format!("host/{id}"));
             let shown = shown.and_then(|(_, state)| match state {
-                claw_core::observed::State::Present(actual) => actual.fields.get("host_key")?.as_text().map(str::to_owned),
+                claw_core::observed::State::Present(actual) => {
+                    actual.fields.get("host_key")?.as_text().map(str::to_owned)
+                }
                 _ => None,
             });
             if shown.as_deref() != Some(&wanted.fingerprint()) {
                 let shown = shown.unwrap_or_else(|| "nothing claw could see".to_owned());
-                return Err(CommandError::failed(format!("{key} shows {shown} and not the next key: nothing was changed"))
-                    .help("`claw apply` has it show the next key"));
+                return Err(CommandError::failed(format!(
+                    "{key} shows {shown} and not the next key: nothing was changed"
+                ))
+                .help("`claw apply` has it show the next key"));
             }
             edit(&session, setup, &key, &[("host_key", Some(&wanted)), ("host_key_next", None)])?;
             record(&session, &key, &format!("host key {} is the pinned one", wanted.fingerprint()));
@@ -85,7 +91,12 @@ fn parse(text: &str) -> Result<PublicKey, CommandError> {
 }
 
 /// Sets or removes fields of a host in the file that has its table; every other byte stays.
-fn edit(session: &Session, setup: &Setup, host: &str, fields: &[(&str, Option<&PublicKey>)]) -> Result<(), CommandError> {
+fn edit(
+    session: &Session,
+    setup: &Setup,
+    host: &str,
+    fields: &[(&str, Option<&PublicKey>)],
+) -> Result<(), CommandError> {
     let place = session.fleet.tree.key(&["hosts", host]);
     let place = place.ok_or_else(|| CommandError::failed(format!("failed to find the table of {host}")))?;
     let path = setup.beside(&place.file);
@@ -93,7 +104,8 @@ fn edit(session: &Session, setup: &Setup, host: &str, fields: &[(&str, Option<&P
         CommandError::failed(format!("failed to {what} {}: {error}", path.display()))
     };
     let text = fs::read_to_string(&path).map_err(|error| failed("read", &error))?;
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| failed("read", &error.message()))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|error: toml_edit::TomlError| failed("read", &error.message()))?;
     let table = document.get_mut("hosts").and_then(|hosts| hosts.get_mut(host)).and_then(Item::as_table_like_mut);
     let table = table.ok_or_else(|| failed("find the host in", &"its table is written in an unusual way"))?;
     for (name, key) in fields {

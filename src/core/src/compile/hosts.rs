@@ -55,9 +55,9 @@ pub(super) fn add(
         let Some(rules) = rules.get(key) else { continue };
         match rules.declare_host(HostSpec { fleet, key, id, table, control: &surroundings.control_keys }) {
             Err(found) => problems.extend(found),
-            Ok(resources) => desired.resources.extend(
-                resources.into_iter().map(|(id, resource)| (Address { id, place: key.clone() }, resource)),
-            ),
+            Ok(resources) => desired
+                .resources
+                .extend(resources.into_iter().map(|(id, resource)| (Address { id, place: key.clone() }, resource))),
         }
     }
 }

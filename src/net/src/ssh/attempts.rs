@@ -89,7 +89,8 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(attempts.failed(&policy, start), None);
         }
-        let blocks: Vec<u64> = (0..7).filter_map(|_| attempts.failed(&policy, start)).map(|block| block.as_secs()).collect();
+        let blocks: Vec<u64> =
+            (0..7).filter_map(|_| attempts.failed(&policy, start)).map(|block| block.as_secs()).collect();
         assert_eq!(blocks, [30, 60, 120, 240, 480, 900, 900]);
         assert_eq!(attempts.take(&policy, start + seconds(899)), Err(seconds(1)));
         assert_eq!(attempts.take(&policy, start + seconds(900)), Ok(()));

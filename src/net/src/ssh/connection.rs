@@ -11,17 +11,20 @@ use russh::{Channel, ChannelOpenFailure};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::ssh::access::Access;
 use crate::ssh::event::{Event, Log};
 use crate::ssh::login::lower;
 use crate::ssh::session::{Lease, Place, Session};
-use crate::ssh::{Exec, Key, Network, Output, Patience, Pin, Policy, Process, Pty, Report, Sftp, SshError, Stream, Target};
+use crate::ssh::{Exec, Key, Output, Patience, Pin, Policy, Process, Pty, Report, Sftp, SshError, Stream, Target};
 
 /// Said when the place to forward to does not take connections.
 pub(crate) const NOTHING_ANSWERS: &str = "nothing answers there";
+/// Said when the place to forward to keeps silent.
+pub(crate) const NO_ANSWER_YET: &str = "it does not answer in time";
 /// How often a refused channel is asked for again, each time after one of ours was given back or a short wait.
 const REFUSALS_MAX: u32 = 10;
 /// How often a connection that broke between two uses is replaced within one use.
-const REPLACED_MAX: u32 = 2;
+const LOSSES_MAX: u32 = 2;
 
 /// A connection to one target. Clones are the same connection; nothing is opened before the first use.
 #[derive(Clone)]
@@ -31,25 +34,31 @@ pub struct Connection {
 }
 
 struct Shared {
-    network: Network,
+    access: Arc<Access>,
     target: Target,
     jump: Option<Connection>,
     log: Arc<Log>,
     current: Mutex<Current>,
 }
 
+struct Failure {
+    at: Instant,
+    tries: u32,
+    error: SshError,
+}
+
 #[derive(Default)]
 struct Current {
     session: Option<Arc<Session>>,
     /// The last failed login, so that all who waited for it hear it instead of trying once each.
-    failure: Option<(Instant, SshError)>,
+    failure: Option<Failure>,
 }
 
 impl Connection {
-    pub(crate) fn new(network: Network, target: Target, jump: Option<Connection>) -> Self {
-        let log = Arc::new(Log::new(&target.label, network.observer()));
-        let patience = network.policy().patience;
-        let shared = Shared { network, target, jump, log, current: Mutex::default() };
+    pub(crate) fn new(access: Arc<Access>, target: Target, jump: Option<Connection>) -> Self {
+        let log = Arc::new(Log::new(&target.label, access.observer()));
+        let patience = access.policy().patience;
+        let shared = Shared { access, target, jump, log, current: Mutex::default() };
         Self { shared: Arc::new(shared), patience }
     }
 
@@ -137,7 +146,7 @@ impl Connection {
         let mut target = self.shared.target.clone();
         target.keys = keys.unwrap_or(target.keys);
         target.pins = pins.unwrap_or(target.pins);
-        let made = Self::new(self.shared.network.clone(), target, self.shared.jump.clone());
+        let made = Self::new(self.shared.access.clone(), target, self.shared.jump.clone());
         made.with_patience(Patience::ONCE).open().await?;
         Ok(made)
     }
@@ -163,7 +172,7 @@ impl Connection {
     /// Returns how it stands and what happened lately.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.shared.log.report(self.shared.network.attempts(&self.shared.target))
+        self.shared.log.report(self.shared.access.attempts(&self.shared.target))
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -171,11 +180,12 @@ impl Connection {
     }
 
     pub(crate) fn policy(&self) -> &Policy {
-        self.shared.network.policy()
+        self.shared.access.policy()
     }
 
-    pub(crate) fn lost(&self) -> SshError {
-        SshError::Lost { label: self.target().label.clone(), why: "it broke".to_owned() }
+    pub(crate) fn lost(&self, session: &Session) -> SshError {
+        let why = session.gone.borrow().clone().unwrap_or_else(|| "it broke".to_owned());
+        SshError::Lost { label: self.target().label.clone(), why }
     }
 
     /// Returns the open session, logging in where there is none.
@@ -187,16 +197,19 @@ impl Connection {
         {
             return Ok(session.clone());
         }
-        if let Some((at, error)) = &current.failure
+        if let Some(Failure { at, tries, error }) = &current.failure
             && *at > asked
+            && *tries >= self.patience.tries
         {
             return Err(error.clone());
         }
         current.session = None;
-        let Shared { network, target, jump, log, .. } = &*self.shared;
+        let Shared { access, target, jump, log, .. } = &*self.shared;
         // Boxed because logging in through a jump host comes back here.
-        let logged_in = Box::pin(network.log_in(target, jump.as_ref(), self.patience, log)).await;
-        let session = Arc::new(logged_in.inspect_err(|error| current.failure = Some((Instant::now(), error.clone())))?);
+        let logged_in = Box::pin(access.log_in(target, jump.as_ref(), self.patience, log)).await;
+        let tries = self.patience.tries;
+        let remember = |error: &SshError| Some(Failure { at: Instant::now(), tries, error: error.clone() });
+        let session = Arc::new(logged_in.inspect_err(|error| current.failure = remember(error))?);
         // Its failure shows at the next use.
         let _ = self.measure(&session).await;
         current.session = Some(session.clone());
@@ -205,9 +218,9 @@ impl Connection {
 
     async fn measure(&self, session: &Session) -> Result<Duration, SshError> {
         let started = Instant::now();
-        session.handle.send_ping().await.map_err(|_| self.lost())?;
-        if session.is_gone() {
-            return Err(self.lost());
+        let answer = tokio::time::timeout(self.policy().connect_time, session.handle.send_ping()).await;
+        if !matches!(answer, Ok(Ok(()))) || session.is_gone() {
+            return Err(self.lost(session));
         }
         self.shared.log.measured(started.elapsed().as_millis() as u64);
         Ok(started.elapsed())
@@ -215,15 +228,15 @@ impl Connection {
 
     /// Opens a channel, waiting for its turn.
     pub(crate) async fn channel(&self, place: Place) -> Result<(Channel<Msg>, Lease), SshError> {
-        let (mut refused, mut replaced) = (0, 0);
+        let (mut refused, mut losses) = (0, 0);
         loop {
             let session = self.session().await?;
             let waiting = session.slots(&place).take(self.policy().channel_wait_time);
             let permit = tokio::select! {
                 permit = waiting => permit.ok_or_else(|| self.no_channel("none of ours became free"))?,
-                () = session.wait_gone() => match self.replaced(&mut replaced) {
-                    Some(error) => return Err(error),
-                    None => continue,
+                _ = session.wait_gone() => {
+                    self.count_loss(&mut losses, &session)?;
+                    continue;
                 }
             };
             match self.opened(&session, &place).await? {
@@ -243,28 +256,30 @@ impl Connection {
                     place => return Err(self.no_forwarding(place, &failure)),
                 },
                 Err(_) => {
-                    session.retire();
-                    if let Some(error) = self.replaced(&mut replaced) {
-                        return Err(error);
-                    }
+                    session.mark_broken();
+                    self.count_loss(&mut losses, &session)?;
                 }
             }
         }
     }
 
-    fn replaced(&self, count: &mut u32) -> Option<SshError> {
-        *count += 1;
-        (*count > REPLACED_MAX).then(|| self.lost())
+    fn count_loss(&self, losses: &mut u32, session: &Session) -> Result<(), SshError> {
+        *losses += 1;
+        if *losses > LOSSES_MAX { Err(self.lost(session)) } else { Ok(()) }
     }
 
-    async fn opened(&self, session: &Arc<Session>, place: &Place) -> Result<Result<Channel<Msg>, russh::Error>, SshError> {
+    async fn opened(
+        &self,
+        session: &Arc<Session>,
+        place: &Place,
+    ) -> Result<Result<Channel<Msg>, russh::Error>, SshError> {
         let opening = session.open(place.clone());
         match place {
             Place::Session => Ok(opening.await),
             // The server connects onward first, which a silent address can draw out for minutes.
             place => tokio::time::timeout(self.policy().connect_time, opening)
                 .await
-                .map_err(|_| self.forwarding_refused(place, "it does not answer in time".to_owned())),
+                .map_err(|_| self.forwarding_refused(place, NO_ANSWER_YET.to_owned())),
         }
     }
 
@@ -274,7 +289,9 @@ impl Connection {
 
     fn no_forwarding(&self, place: &Place, failure: &ChannelOpenFailure) -> SshError {
         let why = match (failure, place) {
-            (ChannelOpenFailure::AdministrativelyProhibited, _) => "the server does not allow forwarding there".to_owned(),
+            (ChannelOpenFailure::AdministrativelyProhibited, _) => {
+                "the server does not allow forwarding there".to_owned()
+            }
             // sshd does not tell these apart (serverloop.c, server_request_direct_streamlocal).
             (ChannelOpenFailure::ConnectFailed, Place::Unix { .. }) => {
                 "no such socket, no right to open it, or no forwarding".to_owned()

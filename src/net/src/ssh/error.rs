@@ -55,6 +55,8 @@ pub enum SshError {
         label: String,
         /// How long the block still lasts.
         seconds: u64,
+        /// The last failure, where failures are the reason.
+        source: Option<Box<SshError>>,
     },
     /// The server gives no further channel on this connection (`MaxSessions`), or none of ours became free.
     #[error("open a channel to {label}: {why}")]
@@ -154,7 +156,8 @@ impl SshError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Blocked { .. } | Self::Lost { .. } => true,
+            Self::Blocked { source, .. } => source.as_ref().is_none_or(|source| source.is_passing()),
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Lost { .. } => true,
             Self::ChannelRefused { .. } => true,
             Self::Jump { source, .. } => source.is_passing(),
             _ => false,
@@ -166,9 +169,13 @@ impl SshError {
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::Unreachable { address, .. } => {
-                format!("check that the server runs, that its firewall lets this machine in, and that sshd listens at {address}")
+                format!(
+                    "check that the server runs, that its firewall lets this machine in, and that sshd listens at {address}"
+                )
             }
-            Self::TimedOut { .. } => "check that the server runs and that no firewall drops the packets on the way".into(),
+            Self::TimedOut { .. } => {
+                "check that the server runs and that no firewall drops the packets on the way".into()
+            }
             Self::HostKey { label, found: Some(found), .. } => format!(
                 "if {label} was reinstalled on purpose, read its key on its own console \
                  (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), compare it with {found}, and change host_key in \
@@ -184,16 +191,24 @@ impl SshError {
                 "put one of these keys in ~{user}/.ssh/authorized_keys on the server, or check the user name; \
                  sshd's log says why it refused"
             ),
-            Self::Blocked { seconds, .. } => format!("wait {seconds} s, or find out first why the earlier attempts failed"),
-            Self::ChannelRefused { .. } => "raise MaxSessions in the server's sshd_config, or run fewer things at once".into(),
+            Self::Blocked { source: Some(source), .. } if !source.is_passing() => return source.help(),
+            Self::Blocked { seconds, .. } => {
+                format!("wait {seconds} s, or find out first why the earlier attempts failed")
+            }
+            Self::ChannelRefused { .. } => {
+                "raise MaxSessions in the server's sshd_config, or run fewer things at once".into()
+            }
             Self::ForwardingRefused { place, .. } => format!(
                 "check that {place} exists and answers on the server, that this user may open it, and that sshd_config has \
                  AllowTcpForwarding and AllowStreamLocalForwarding"
             ),
             Self::StartRefused { .. } => {
-                "check sshd_config and authorized_keys for ForceCommand, command=, restrict and the sftp subsystem".into()
+                "check sshd_config and authorized_keys for ForceCommand, command=, restrict and the sftp subsystem"
+                    .into()
             }
-            Self::CommandTimedOut { .. } => "look on the server whether it still runs; sshd does not end it by itself".into(),
+            Self::CommandTimedOut { .. } => {
+                "look on the server whether it still runs; sshd does not end it by itself".into()
+            }
             Self::BadKey { .. } => "claw uses ed25519 keys only: ssh-keygen -t ed25519".into(),
             Self::Agent { .. } => "start ssh-agent, check SSH_AUTH_SOCK, and ssh-add an ed25519 key".into(),
             Self::Jump { source, .. } => return source.help(),

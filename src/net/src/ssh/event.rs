@@ -49,7 +49,7 @@ pub enum Event {
         /// For this long.
         seconds: u64,
     },
-    /// A command ended.
+    /// A command ended, or was given up.
     Executed {
         /// The caller's name for it ([`Exec::label`](crate::ssh::Exec::label)), never its text.
         label: Option<String>,

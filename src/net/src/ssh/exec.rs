@@ -2,6 +2,7 @@
 //!
 //! It does not quote, wrap or interpret the command, and gives it no terminal.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub enum Status {
     Code(u32),
     /// By this signal, named without `SIG`.
     Signal(String),
-    /// The server closed its channel without a word, or the connection broke.
+    /// Unknown: the server closed its channel without a word, the connection broke, or we gave it up.
     Lost,
 }
 
@@ -119,15 +120,15 @@ impl Parts {
 }
 
 /// Returns an error unless the server says yes to what was just asked for. Output may not come before that.
-pub(crate) async fn agreed(read: &mut ChannelReadHalf, on: &Connection, what: &'static str) -> Result<(), SshError> {
+pub(crate) async fn agreed(parts: &mut Parts, on: &Connection, what: &'static str) -> Result<(), SshError> {
     loop {
-        match read.wait().await {
+        match parts.read.wait().await {
             Some(ChannelMsg::Success) => return Ok(()),
             Some(ChannelMsg::Failure | ChannelMsg::Close) => {
                 return Err(SshError::StartRefused { label: on.target().label.clone(), what });
             }
             Some(_) => {}
-            None => return Err(on.lost()),
+            None => return Err(on.lost(&parts.lease.session)),
         }
     }
 }
@@ -143,45 +144,52 @@ pub(crate) async fn run(
     let started = Instant::now();
     let mut running = Running::new(channel, lease, on.policy().ending_time);
     let work = talk(running.parts(), on, command, input, limits.bytes_max);
-    let output = match tokio::time::timeout(Duration::from_secs(limits.seconds_max), work).await {
-        Ok(output) => output?,
-        Err(_) => {
-            let (label, seconds) = (on.target().label.clone(), limits.seconds_max);
-            return Err(SshError::CommandTimedOut { label, seconds });
-        }
-    };
-    running.over();
+    let ended = tokio::time::timeout(Duration::from_secs(limits.seconds_max), work).await;
+    let output = ended.unwrap_or_else(|_| {
+        Err(SshError::CommandTimedOut { label: on.target().label.clone(), seconds: limits.seconds_max })
+    });
+    let status = output.as_ref().map_or(Status::Lost, |output| output.status.clone());
     let millis = started.elapsed().as_millis() as u64;
-    on.log().say(Event::Executed { label: limits.label, status: output.status.clone(), millis });
-    Ok(output)
+    on.log().say(Event::Executed { label: limits.label, status, millis });
+    if output.is_ok() {
+        running.over();
+    }
+    output
 }
 
-async fn talk(parts: &mut Parts, on: &Connection, command: &str, input: &[u8], bytes_max: u64) -> Result<Output, SshError> {
-    let Parts { read, write, .. } = parts;
-    write.exec(true, command).await.map_err(|_| on.lost())?;
-    agreed(read, on, "a command").await?;
+async fn talk(
+    parts: &mut Parts,
+    on: &Connection,
+    command: &str,
+    input: &[u8],
+    bytes_max: u64,
+) -> Result<Output, SshError> {
+    parts.write.exec(true, command).await.map_err(|_| on.lost(&parts.lease.session))?;
+    agreed(parts, on, "a command").await?;
+    let Parts { read, write, lease, .. } = parts;
     let feeding = async {
         // A command that does not read its input to the end is none of our business.
         let _ = write.data_bytes(input.to_vec()).await;
         let _ = write.eof().await;
-        std::future::pending::<()>().await;
+        std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        output = drain(read, on, bytes_max) => output,
-        () = feeding => Err(on.lost()),
+        output = drain(read, bytes_max) => output?.ok_or_else(|| on.lost(&lease.session)),
+        never = feeding => match never {},
     }
 }
 
-/// Reads until the channel is closed: stopping at the exit status would leave its slot taken.
-async fn drain(read: &mut ChannelReadHalf, on: &Connection, bytes_max: u64) -> Result<Output, SshError> {
+/// Reads until the channel is closed: stopping at the exit status would leave its slot taken. `None` when the connection
+/// broke before.
+async fn drain(read: &mut ChannelReadHalf, bytes_max: u64) -> Result<Option<Output>, SshError> {
     let mut output = Output { status: Status::Lost, stdout: Vec::new(), stderr: Vec::new() };
     loop {
         match read.wait().await {
             Some(ChannelMsg::Data { data }) => output.stdout.extend_from_slice(&data),
             Some(ChannelMsg::ExtendedData { data, .. }) => output.stderr.extend_from_slice(&data),
-            Some(ChannelMsg::Close) => return Ok(output),
+            Some(ChannelMsg::Close) => return Ok(Some(output)),
             Some(other) => output.status = status_in(&other).unwrap_or(output.status),
-            None => return Err(on.lost()),
+            None => return Ok(None),
         }
         if (output.stdout.len() + output.stderr.len()) as u64 > bytes_max {
             return Err(SshError::TooMuchOutput { bytes: bytes_max });

@@ -50,9 +50,10 @@ pub enum EntryKind {
 impl Sftp {
     pub(crate) async fn start(on: &Connection) -> Result<Self, SshError> {
         let (channel, lease) = on.channel(Place::Session).await?;
-        channel.request_subsystem(true, "sftp").await.map_err(|_| on.lost())?;
         let mut running = Running::new(channel, lease, on.policy().ending_time);
-        agreed(&mut running.parts().read, on, "sftp").await?;
+        let parts = running.parts();
+        parts.write.request_subsystem(true, "sftp").await.map_err(|_| on.lost(&parts.lease.session))?;
+        agreed(parts, on, "sftp").await?;
         let stream = running.into_stream(on.policy());
         let session = SftpSession::new(stream).await.map_err(|error| failed(on, "open", "a file session", &error))?;
         Ok(Self { session, on: on.clone() })
@@ -203,7 +204,11 @@ fn quoted(text: &str) -> String {
 pub struct RemoteFile(File);
 
 impl AsyncRead for RemoteFile {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }

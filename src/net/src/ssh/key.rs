@@ -144,7 +144,9 @@ fn parsed(text: &[u8], what: impl Fn() -> String) -> Result<PrivateKey, SshError
     })?;
     match key.public_key().algorithm() {
         Algorithm::Ed25519 => Ok(key),
-        other => Err(SshError::BadKey { what: what(), why: format!("it is of type {other}, only ssh-ed25519 is accepted") }),
+        other => {
+            Err(SshError::BadKey { what: what(), why: format!("it is of type {other}, only ssh-ed25519 is accepted") })
+        }
     }
 }
 

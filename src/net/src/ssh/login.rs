@@ -1,6 +1,6 @@
 //! One login: reach the server, check its host key against the pins, offer the keys in order.
 //!
-//! One try only. It does not retry, count, or wait for limits; [`Network`](crate::ssh::Network) does.
+//! One try only. It does not retry, count, or wait for limits; [`Access`](crate::ssh::access::Access) does.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,11 @@ use tokio::sync::watch;
 use crate::ssh::event::{Event, Log};
 use crate::ssh::key::{Identity, agent_at, agent_failed};
 use crate::ssh::pin::fingerprint;
-use crate::ssh::session::Session;
+use crate::ssh::session::{Gone, Session};
 use crate::ssh::{Pin, Policy, SshError, Target};
+
+/// The longest text of somebody else's that goes into an error, in characters.
+const TEXT_MAX: usize = 300;
 
 /// What a login runs over: a TCP connection, or a channel of a jump host.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -28,7 +31,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 pub(crate) struct Gate {
     pins: Vec<Pin>,
     seen: Arc<Mutex<Seen>>,
-    gone: watch::Sender<bool>,
+    gone: watch::Sender<Option<String>>,
     ending: Arc<AtomicBool>,
     log: Arc<Log>,
 }
@@ -38,8 +41,6 @@ pub(crate) struct Gate {
 struct Seen {
     /// The fingerprint of the host key the server proved, and whether it is pinned.
     host_key: Option<(String, bool)>,
-    /// What the server said, or what broke, when the connection ended.
-    end: Option<String>,
     logged_in: bool,
 }
 
@@ -55,26 +56,29 @@ impl Handler for Gate {
 
     async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
         let why = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => format!("the server ended it: {}", info.message.trim()),
-            DisconnectReason::Error(russh::Error::KeepaliveTimeout) => "the server stopped answering".to_owned(),
+            DisconnectReason::ReceivedDisconnect(info) => format!("the server ended it: {}", lower(&info.message)),
+            DisconnectReason::Error(russh::Error::KeepaliveTimeout | russh::Error::InactivityTimeout) => {
+                "the server stopped answering".to_owned()
+            }
             DisconnectReason::Error(russh::Error::HUP | russh::Error::Disconnect) => "the server hung up".to_owned(),
             DisconnectReason::Error(error) => lower(&error),
         };
-        let was_logged_in = {
-            let mut seen = locked(&self.seen);
-            seen.end = Some(why.clone());
-            seen.logged_in
-        };
-        if was_logged_in && !self.ending.load(Ordering::Relaxed) {
-            self.log.say(Event::Lost { why });
+        if locked(&self.seen).logged_in && !self.ending.load(Ordering::Relaxed) {
+            self.log.say(Event::Lost { why: why.clone() });
         }
+        // Last, so that whoever wakes up and logs in anew is told of after the loss.
+        self.gone.send_replace(Some(why));
         Ok(())
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.gone.send_replace(true);
+        self.gone.send_if_modified(|gone| {
+            let is_news = gone.is_none();
+            gone.get_or_insert_with(|| "it broke".to_owned());
+            is_news
+        });
     }
 }
 
@@ -90,14 +94,21 @@ pub(crate) async fn login(
         return Err(SshError::BadKey { what: format!("the pins of {}", target.label), why });
     }
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let (gone_sender, gone) = watch::channel(false);
+    let (gone_sender, gone) = watch::channel(None);
     let ending = Arc::new(AtomicBool::new(false));
-    let gate =
-        Gate { pins: target.pins.clone(), seen: seen.clone(), gone: gone_sender, ending: ending.clone(), log: log.clone() };
+    let gate = Gate {
+        pins: target.pins.clone(),
+        seen: seen.clone(),
+        gone: gone_sender,
+        ending: ending.clone(),
+        log: log.clone(),
+    };
 
-    let greeted = within(policy.connect_time, || format!("connect to {}", target.place()), greet(target, wire, policy, gate));
+    let greeted =
+        within(policy.connect_time, || format!("connect to {}", target.place()), greet(target, wire, policy, gate));
     let mut handle = greeted.await?.map_err(|error| not_greeted(target, &seen, &error))?;
-    let proving = within(policy.login_time, || format!("log in at {}", target.place()), prove(target, &mut handle, &seen));
+    let proving =
+        within(policy.login_time, || format!("log in at {}", target.place()), prove(target, &mut handle, &gone));
     let key_fingerprint = proving.await??;
 
     let pin_fingerprint = locked(&seen).host_key.clone().map(|(found, _)| found).unwrap_or_default();
@@ -134,6 +145,9 @@ fn config(policy: &Policy) -> Config {
         preferred: Preferred { key: Cow::Owned(vec![Algorithm::Ed25519]), ..Preferred::default() },
         keepalive_interval: Some(policy.keepalive_every),
         keepalive_max: policy.keepalives_missed_max,
+        // Ends a handshake that stands still, and a write a frozen server does not take: the library sends no
+        // keepalive before the login, nor while it writes. Otherwise keepalives come first.
+        inactivity_timeout: Some(policy.keepalive_every * (policy.keepalives_missed_max as u32 + 2)),
         nodelay: true,
         ..Config::default()
     }
@@ -153,7 +167,7 @@ fn not_greeted(target: &Target, seen: &Mutex<Seen>, error: &russh::Error) -> Ssh
 }
 
 /// Offers the keys in order; returns the fingerprint of the one that was accepted.
-async fn prove(target: &Target, handle: &mut Handle<Gate>, seen: &Mutex<Seen>) -> Result<String, SshError> {
+async fn prove(target: &Target, handle: &mut Handle<Gate>, gone: &Gone) -> Result<String, SshError> {
     let (mut tried, mut trouble) = (Vec::new(), None);
     for key in &target.keys {
         let identities = match key.identities().await {
@@ -177,7 +191,7 @@ async fn prove(target: &Target, handle: &mut Handle<Gate>, seen: &Mutex<Seen>) -
                 return Ok(identity.fingerprint());
             }
             if handle.is_closed() {
-                return Err(hung_up(target, seen, tried));
+                return Err(hung_up(target, gone, tried).await);
             }
         }
     }
@@ -203,15 +217,12 @@ async fn offer(target: &Target, handle: &mut Handle<Gate>, identity: &Identity) 
 }
 
 /// The server hung up during authentication: after too many keys it says so, otherwise something else broke.
-fn hung_up(target: &Target, seen: &Mutex<Seen>, tried: Vec<String>) -> SshError {
-    match locked(seen).end.clone() {
-        Some(why) if why.contains("authentication failures") => {
+async fn hung_up(target: &Target, gone: &Gone, tried: Vec<String>) -> SshError {
+    match crate::ssh::session::end_of(gone).await {
+        why if why.contains("authentication failures") => {
             SshError::KeyRefused { user: target.user.clone(), address: target.place(), tried }
         }
-        why => SshError::Unreachable {
-            address: target.place(),
-            why: why.unwrap_or_else(|| "it hung up during authentication".to_owned()),
-        },
+        why => SshError::Unreachable { address: target.place(), why },
     }
 }
 
@@ -219,9 +230,9 @@ fn locked(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns an error's text in the form of a fragment: the library writes sentences.
+/// Returns an error's text as a fragment of one line: the library writes sentences, and a server may write anything.
 pub(crate) fn lower(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
-    let mut letters = text.chars();
+    let mut letters = text.trim().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(TEXT_MAX);
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -62,7 +62,7 @@ pub struct Process {
 pub struct ProcessInput {
     write: Arc<ChannelWriteHalf<Msg>>,
     session: Arc<Session>,
-    label: Arc<str>,
+    on: Connection,
 }
 
 pub(crate) async fn start(
@@ -75,25 +75,25 @@ pub(crate) async fn start(
 ) -> Result<Process, SshError> {
     let mut running = Running::new(channel, lease, on.policy().ending_time);
     let parts = running.parts();
-    let lost = |_| on.lost();
+    let session = parts.lease.session.clone();
+    let lost = |_| on.lost(&session);
     for (name, value) in env {
         parts.write.set_env(false, name, value).await.map_err(lost)?;
     }
     if let Some(Pty { term, columns, rows }) = &pty {
         parts.write.request_pty(true, term, *columns, *rows, 0, 0, &[]).await.map_err(lost)?;
-        agreed(&mut parts.read, on, "a terminal").await?;
+        agreed(parts, on, "a terminal").await?;
     }
     match command {
         Some(command) => parts.write.exec(true, command).await.map_err(lost)?,
         None => parts.write.request_shell(true).await.map_err(lost)?,
     }
-    agreed(&mut parts.read, on, if command.is_some() { "a command" } else { "a shell" }).await?;
+    agreed(parts, on, if command.is_some() { "a command" } else { "a shell" }).await?;
 
     let (sender, events) = mpsc::channel(WAITING_MAX);
-    let session = parts.lease.session.clone();
     let write = parts.write.clone();
     tokio::spawn(carry(running, sender, on.policy().stall_time));
-    let input = ProcessInput { write, session, label: on.target().label.as_str().into() };
+    let input = ProcessInput { write, session, on: on.clone() };
     Ok(Process { input, events, is_over: false })
 }
 
@@ -158,7 +158,7 @@ impl ProcessInput {
     pub async fn write(&self, bytes: &[u8]) -> Result<(), SshError> {
         tokio::select! {
             written = self.write.data_bytes(bytes.to_vec()) => written.map_err(|_| self.lost()),
-            () = self.session.wait_gone() => Err(self.lost()),
+            _ = self.session.wait_gone() => Err(self.lost()),
         }
     }
 
@@ -194,7 +194,7 @@ impl ProcessInput {
     }
 
     fn lost(&self) -> SshError {
-        SshError::Lost { label: self.label.to_string(), why: "it broke".to_owned() }
+        self.on.lost(&self.session)
     }
 }
 

@@ -12,6 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::ssh::login::Gate;
 
+/// Why the connection ended, once it has.
+pub(crate) type Gone = watch::Receiver<Option<String>>;
+
 /// What kind of channel is wanted.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
@@ -28,7 +31,7 @@ pub(crate) struct Session {
     pub(crate) handle: Handle<Gate>,
     pub(crate) key_fingerprint: String,
     pub(crate) pin_fingerprint: String,
-    pub(crate) gone: watch::Receiver<bool>,
+    pub(crate) gone: Gone,
     /// Set before we end it ourselves, so that its end is no event.
     pub(crate) ending: Arc<AtomicBool>,
     pub(crate) sessions: Slots,
@@ -80,7 +83,7 @@ impl Session {
     pub(crate) fn new(
         handle: Handle<Gate>,
         fingerprints: (String, String),
-        gone: watch::Receiver<bool>,
+        gone: Gone,
         ending: Arc<AtomicBool>,
         slots: (usize, usize),
     ) -> Self {
@@ -110,19 +113,23 @@ impl Session {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.handle.is_closed() || *self.gone.borrow()
+        self.handle.is_closed() || self.gone.borrow().is_some()
     }
 
-    /// Resolves when the connection is over.
-    pub(crate) async fn wait_gone(&self) {
-        // An error means the watched end was dropped, which says the same.
-        let _ = self.gone.clone().wait_for(|gone| *gone).await;
+    /// Resolves when the connection is over, with the reason.
+    pub(crate) async fn wait_gone(&self) -> String {
+        end_of(&self.gone).await
     }
 
-    /// Takes no new channels from now on; the open ones go on, the last one ends the connection.
+    /// Takes no new channels from now on; the open ones go on, and the last one ends the connection, which is no loss.
     pub(crate) fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
         self.ending.store(true, Ordering::Relaxed);
+        self.mark_broken();
+    }
+
+    /// Takes no new channels from now on, because opening one failed; the loss itself is told by who hears of it.
+    pub(crate) fn mark_broken(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Notes a command that was given up while it still ran: the server counts it until it ends by itself.
@@ -163,6 +170,13 @@ impl Session {
             Place::Unix { path } => self.handle.channel_open_direct_streamlocal(path).await,
         }
     }
+}
+
+pub(crate) async fn end_of(gone: &Gone) -> String {
+    let mut gone = gone.clone();
+    // An error means the watched end was dropped without a word; it always says one.
+    let end = gone.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+    end.unwrap_or_default()
 }
 
 impl Drop for Session {

@@ -3,6 +3,7 @@
 //! It does not open the channel. It exists beside the SSH library's own stream because that one reads a broken
 //! connection as end of file, leaves writers asleep when the connection dies, and cannot tell when its slot is free.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -77,10 +78,10 @@ impl Pump {
             let mut outward = std::pin::pin!(outward(from_caller, &self.write));
             tokio::select! {
                 end = &mut inward => Some(end),
-                () = &mut outward => None,
+                never = &mut outward => match never {},
                 _ = &mut dropped => {
-                    let ending = async { tokio::select! { end = &mut inward => Some(end), () = &mut outward => None } };
-                    tokio::time::timeout(self.ending_time, ending).await.unwrap_or(None)
+                    let ending = async { tokio::select! { end = &mut inward => end, never = &mut outward => match never {} } };
+                    tokio::time::timeout(self.ending_time, ending).await.ok()
                 }
             }
         };
@@ -119,21 +120,18 @@ async fn inward(read: &mut ChannelReadHalf, mut to_caller: WriteHalf<DuplexStrea
     }
 }
 
-/// Carries what the caller writes to the server, then end of file. Only returns when the channel takes no more.
-async fn outward(mut from_caller: ReadHalf<DuplexStream>, write: &ChannelWriteHalf<Msg>) {
+/// Carries what the caller writes to the server, then end of file. Never returns: the end shows on the way in.
+async fn outward(mut from_caller: ReadHalf<DuplexStream>, write: &ChannelWriteHalf<Msg>) -> Infallible {
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-        match from_caller.read_buf(&mut chunk).await {
-            Ok(count) if count > 0 => {
-                if write.data_bytes(chunk).await.is_err() {
-                    return std::future::pending().await;
-                }
-            }
-            _ => {
-                // An error shows on the way in, too.
-                let _ = write.eof().await;
-                return std::future::pending().await;
-            }
+        let is_open = match from_caller.read_buf(&mut chunk).await {
+            Ok(count) if count > 0 => write.data_bytes(chunk).await.is_ok(),
+            _ => false,
+        };
+        if !is_open {
+            // An error means the whole connection is closed.
+            let _ = write.eof().await;
+            return std::future::pending().await;
         }
     }
 }

@@ -52,7 +52,8 @@ fn keys_cannot_be_moved_between_standings() {
     begin(&fixture);
     begin(&fixture);
     let text = fixture.text("claw");
-    let text = text.replace("ssh_current", "x").replace("ssh_next", "ssh_current").replace("[values.x]", "[values.ssh_next]");
+    let text =
+        text.replace("ssh_current", "x").replace("ssh_next", "ssh_current").replace("[values.x]", "[values.ssh_next]");
     fixture.put("claw", &text);
     for key in fixture.vault().control_keys().unwrap() {
         assert!(matches!(fixture.vault().control_secret(&key), Err(VaultError::BadMac { .. })));
