@@ -110,8 +110,11 @@ impl Lab {
         let docker: Arc<dyn Rules> = Arc::new(DockerRules);
         self.rules = self.fleet.providers.keys().map(|name| (name.clone(), docker.clone())).collect();
         let seeds = BTreeMap::from([("SOUL.md".to_owned(), Arc::from(b"be kind".as_slice()))]);
-        let around =
-            Surroundings { profiles: self.safe.profiles(), workspaces: [("workspaces/w".to_owned(), seeds)].into() };
+        let around = Surroundings {
+            profiles: self.safe.profiles(),
+            workspaces: [("workspaces/w".to_owned(), seeds)].into(),
+            ..Surroundings::default()
+        };
         let compiled = compile(&self.fleet, &around, &self.rules);
         self.desired = compiled.unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")).0;
         self.unresolved = self.desired.resolve(&self.safe);
@@ -303,7 +306,7 @@ pub fn text(plan: &Plan) -> String {
     }
     for one in &plan.suspended {
         let reason = one.reason.as_deref().unwrap_or("-");
-        writeln!(out, "‖ {} until {}: {reason}", one.agent, one.until).unwrap();
+        writeln!(out, "‖ {} until {}: {reason}", one.name, one.until).unwrap();
     }
     for step in &plan.steps {
         let sign = match step.action {

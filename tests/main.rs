@@ -3,10 +3,12 @@
 #![allow(missing_docs, reason = "tests are documented by their names")]
 
 mod lab;
+mod machine;
 mod support;
 
 mod chaos;
 mod docker;
+mod hosts;
 mod openclaw;
 mod plans;
 mod properties;

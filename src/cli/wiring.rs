@@ -12,7 +12,7 @@ use claw_docker::{DockerProvider, DockerRules, LocalSocket, SshSocket};
 use claw_engine::audit::{Audit, Deed};
 use claw_engine::observe::Providers;
 use claw_host::{HostProvider, HostRules, Login};
-use claw_net::ssh::{Event, Key, Network, Observer, Policy, SshError, Target};
+use claw_net::ssh::{Event, Key, Network, Observer, Patience, Policy, SshError, Target};
 use claw_sim::{Faults, SimEngine, World};
 use secrecy::SecretString;
 
@@ -88,7 +88,8 @@ fn hosts(
     let mut providers = Providers::new();
     for (place, table) in &fleet.hosts {
         let target = target(fleet, place, table, &keys)?;
-        let connection = network.connection(&target);
+        // a host that restarts while claw works on it is waited for; looking at it is not
+        let connection = network.connection(&target).with_patience(Patience::STEADY);
         let engine: Arc<dyn Provider> =
             Arc::new(DockerProvider::new(place, &fleet.meta.id, Arc::new(SshSocket::new(connection.clone()))));
         let shown = table.host_key_next.as_ref().or(table.host_key.as_ref());

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use claw_core::plan::{Action, Step};
 use claw_core::provider::{ApplyError, Class, StepContext};
 use claw_core::text::clean;
-use claw_net::ssh::{Connection, Exec, Key, Pin, SshError, Status};
+use claw_net::ssh::{Connection, Exec, Key, Patience, Pin, SshError, Status};
 
 use crate::access::{Block, Keys, OTHERS};
 use crate::facts::{BYTES_MAX, Facts};
@@ -35,8 +35,17 @@ pub struct Machine<'a> {
 impl Machine<'_> {
     /// Returns what the host says of itself, in one round trip.
     pub async fn facts(&self) -> Result<Facts, ApplyError> {
+        self.facts_with(&self.login.connection).await
+    }
+
+    /// Returns the same without much patience: that a host does not answer is an answer, too.
+    pub async fn facts_soon(&self) -> Result<Facts, ApplyError> {
+        self.facts_with(&self.login.connection.with_patience(Patience::QUICK)).await
+    }
+
+    async fn facts_with(&self, connection: &Connection) -> Result<Facts, ApplyError> {
         let script = script::observe(&self.login.user);
-        let output = self.root("look at the host", &script, SHORT_SECONDS_MAX).await?;
+        let output = self.root_over(connection, "look at the host", &script, SHORT_SECONDS_MAX).await?;
         Facts::read(&output).map_err(|error| ApplyError::new(Class::Retry, error.to_string()))
     }
 
@@ -60,6 +69,13 @@ impl Machine<'_> {
             }
             (ctx.progress)("starting the engine");
             self.root("start the engine", script::START_ENGINE, SHORT_SECONDS_MAX * 2).await?;
+        }
+        if self.login.user != "root" && wants("engine_user") {
+            (ctx.progress)("letting claw's user use the engine");
+            let script = script::let_use_engine(&self.login.user);
+            self.root("let claw's user use the engine", &script, SHORT_SECONDS_MAX).await?;
+            // groups are those of the login: the next use logs in anew
+            self.login.connection.close().await;
         }
         if wants("updates") {
             (ctx.progress)("turning security updates on");
@@ -206,8 +222,18 @@ impl Machine<'_> {
 
     /// Runs a script as root and returns what it printed.
     pub async fn root(&self, what: &str, script: &str, seconds_max: u64) -> Result<Vec<u8>, ApplyError> {
+        self.root_over(&self.login.connection, what, script, seconds_max).await
+    }
+
+    async fn root_over(
+        &self,
+        connection: &Connection,
+        what: &str,
+        script: &str,
+        seconds_max: u64,
+    ) -> Result<Vec<u8>, ApplyError> {
         let line = script::as_root(&self.login.user, seconds_max, script);
-        let output = self.login.connection.exec(&line, &[], exec(what, seconds_max + 10)).await;
+        let output = connection.exec(&line, &[], exec(what, seconds_max + 10)).await;
         let output = output.map_err(|error| failed(what, &error))?;
         match output.status {
             Status::Code(0) => Ok(output.stdout),

@@ -39,6 +39,8 @@ pub struct Facts {
     pub engine_installed: bool,
     /// Whether it answers.
     pub engine_running: bool,
+    /// Whether who logs in may use it without sudo.
+    pub engine_user: bool,
     /// Whether security updates come by themselves.
     pub updates: bool,
     /// Which rules keep containers from the host; `None` where they are not whole.
@@ -88,6 +90,7 @@ impl Facts {
                 self.engine_installed = true;
                 self.engine_running |= value == "running";
             }
+            "engine_user" => self.engine_user = true,
             "updates" => self.updates = true,
             "guard" => self.guard = Some(short()),
             name => {

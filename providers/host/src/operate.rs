@@ -8,7 +8,7 @@ use claw_core::operate::{
 };
 use claw_core::provider::BoxFuture;
 use claw_core::ssh::PublicKey;
-use claw_net::ssh::{Process, ProcessEvent, ProcessInput, Pty, SshError, Status};
+use claw_net::ssh::{Connection, Patience, Process, ProcessEvent, ProcessInput, Pty, SshError, Status};
 
 use crate::converge::chain;
 use crate::provider::HostProvider;
@@ -27,6 +27,11 @@ impl HostProvider {
         self.engine.operate().ok_or_else(|| OperateError::new(format!("do that on {}: its engine cannot", self.place)))
     }
 
+    /// A person waits: a host that does not answer is told soon.
+    fn quick(&self) -> Connection {
+        self.login.connection.with_patience(Patience::QUICK)
+    }
+
     async fn run(&self, line: Option<&str>, command: &Command, pipe: &dyn Pipe) -> Result<Ended, OperateError> {
         let what = format!("run a command on {}", self.place);
         let pty = command.terminal.as_ref().map(|terminal| Pty {
@@ -34,7 +39,7 @@ impl HostProvider {
             columns: terminal.size.columns.into(),
             rows: terminal.size.rows.into(),
         });
-        let process = self.login.connection.process(line, pty, &[]).await.map_err(|error| told(&what, &error))?;
+        let process = self.quick().process(line, pty, &[]).await.map_err(|error| told(&what, &error))?;
         match carry(process, pipe).await.map_err(|error| OperateError::new(format!("{what}: {error}")))? {
             Status::Code(code) => Ok(Ended::Code(code)),
             Status::Signal(name) => Ok(Ended::Signal(name)),
@@ -57,7 +62,7 @@ impl HostProvider {
 
     async fn layers(&self) -> Vec<Layer> {
         let connection = layer("connection", async {
-            let took = self.login.connection.ping().await.map_err(|error| told("connect", &error))?;
+            let took = self.quick().ping().await.map_err(|error| told("connect", &error))?;
             let report = self.login.connection.report();
             let key = report.key_fingerprint.unwrap_or_default();
             Ok(format!("{}, round trip {} ms, logged in with {key}", self.label(), took.as_millis()))
@@ -70,7 +75,7 @@ impl HostProvider {
     }
 
     async fn commands_run(&self) -> Result<String, OperateError> {
-        let facts = self.machine().facts().await;
+        let facts = self.machine().facts_soon().await;
         let facts = facts.map_err(|error| OperateError { reason: error.reason, help: error.help })?;
         let engine = match (facts.engine_installed, facts.engine_running) {
             (true, true) => "the engine runs",
@@ -207,7 +212,7 @@ impl Operate for HostProvider {
             match (target, self.engine.operate()) {
                 (Target::Agent(_), Some(engine)) => {
                     let connection = layer("connection", async {
-                        self.login.connection.open().await.map_err(|error| told("connect", &error))?;
+                        self.quick().open().await.map_err(|error| told("connect", &error))?;
                         Ok(self.label())
                     });
                     let connection = connection.await;

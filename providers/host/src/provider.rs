@@ -49,7 +49,7 @@ impl HostProvider {
     }
 
     async fn look(&self, desired: &Desired, secrets: &dyn Secrets) -> Report {
-        let facts = match self.machine().facts().await {
+        let facts = match self.machine().facts_soon().await {
             Ok(facts) => facts,
             Err(error) => {
                 let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
@@ -58,10 +58,18 @@ impl HostProvider {
             }
         };
         // without an engine there is nothing in it: that is known, not unknown
-        let mut report = if facts.engine_installed {
-            self.engine.observe(desired, secrets).await
-        } else {
-            Report { place: self.place.clone(), ..Report::default() }
+        let may_look = self.login.user == "root" || facts.engine_user;
+        let empty = Report { place: self.place.clone(), ..Report::default() };
+        let mut report = match (facts.engine_installed, may_look) {
+            (false, _) => empty,
+            (true, true) => self.engine.observe(desired, secrets).await,
+            (true, false) => {
+                let user = &self.login.user;
+                let why = format!(
+                    "{user} may not use the engine yet; what is done about the host allows it, then plan again"
+                );
+                Report { incomplete: Some(why), ..empty }
+            }
         };
         let keys = Keys::read(facts.keys.as_deref().unwrap_or_default(), &self.fleet);
         report.facts = self.place_facts(&facts, &keys);
@@ -119,6 +127,7 @@ impl HostProvider {
         };
         note(facts.folders, "folders", "present");
         note(facts.engine_installed, "engine", if facts.engine_running { "running" } else { "stopped" });
+        note(facts.engine_user && self.login.user != "root", "engine_user", &self.login.user);
         note(facts.updates, "updates", "on");
         note(facts.armed, "unconfirmed", "a change waits for its confirmation");
         if let Some(guard) = &facts.guard {

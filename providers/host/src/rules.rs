@@ -73,6 +73,9 @@ fn host_fields(host: HostSpec<'_>) -> Fields {
         ("guard".to_owned(), GUARD_VERSION.into()),
         ("sshd".to_owned(), Value::map(sshd)),
     ]);
+    if user != "root" {
+        fields.insert("engine_user".to_owned(), user.into());
+    }
     let key = host.table.host_key_next.as_ref().or(host.table.host_key.as_ref());
     if let Some(key) = key.and_then(|text| text.parse::<PublicKey>().ok()) {
         fields.insert("host_key".to_owned(), key.fingerprint().into());

@@ -79,6 +79,7 @@ for key in /etc/ssh/ssh_host_ed25519_key.pub {FOLDER}/keys/host_ed25519.pub; do
 done
 if command -v dockerd >/dev/null; then say engine installed; fi
 if command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1; then say engine running; fi
+if id -nG "$user" | tr ' ' '\n' | grep -qx docker; then say engine_user "$user"; fi
 if [ -f /etc/apt/apt.conf.d/20auto-upgrades ] && command -v unattended-upgrade >/dev/null; then
   grep -q '^APT::Periodic::Unattended-Upgrade "1";' /etc/apt/apt.conf.d/20auto-upgrades && say updates on
 fi
@@ -264,6 +265,11 @@ pub const START_ENGINE: &str = "if [ -d /run/systemd/system ]; then systemctl en
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do \
     docker version >/dev/null 2>&1 && exit 0; sleep 1; done\n\
     docker version 2>&1 | tail -n 1 >&2; exit 71\n";
+
+/// Lets a user who is not root use the engine. Whoever may use sudo without a password may do no less.
+pub fn let_use_engine(user: &str) -> String {
+    format!("usermod -aG docker {user}")
+}
 
 /// Turns security updates on.
 pub fn updates() -> String {

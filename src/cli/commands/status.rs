@@ -1,6 +1,9 @@
 //! `claw status`: the registry of agents.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use claw_core::desired::HostCard;
 use claw_core::name::{Address, Kind, ResourceId};
 use claw_core::observed::{Observed, Owner, Seen};
 use claw_core::text::clean;
@@ -43,22 +46,69 @@ impl Status {
         let observed = super::wait(session.observe())?;
         let rows = rows(&session, &observed);
         if global.json {
-            render::json(
-                &serde_json::json!({ "fleet": session.fleet.meta.name, "agents": rows, "unseen": observed.incomplete }),
-            );
+            render::json(&serde_json::json!({
+                "fleet": session.fleet.meta.name, "agents": rows, "hosts": hosts(&session, &observed),
+                "unseen": observed.incomplete,
+            }));
             return Ok(exit::DONE);
         }
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
         render::out(table::draw(&["", "NAME", "ON", "VERSION", "HEALTH", "CREATED", "PURPOSE"], &cells));
+        let hosts: Vec<Vec<String>> = hosts(&session, &observed).iter().map(host_cells).collect();
+        if !hosts.is_empty() {
+            render::out("");
+            render::out(table::draw(&["HOST", "ADDRESS", "STATE", "SYSTEM", "MEMORY", "DISK FREE", ""], &hosts));
+        }
         for (place, why) in &observed.incomplete {
             render::out(format_args!(
                 "\n{} {place} could not be seen: {}",
                 style::paint(style::YELLOW, "!"),
-                clean(why, 400)
+                clean(why, 900)
             ));
         }
         Ok(exit::DONE)
     }
+}
+
+/// One host.
+#[derive(Debug, Serialize)]
+struct HostRow {
+    name: String,
+    id: String,
+    address: String,
+    state: &'static str,
+    facts: BTreeMap<String, String>,
+}
+
+fn hosts(session: &Session, observed: &Observed) -> Vec<HostRow> {
+    let row = |(id, card): (&String, &HostCard)| {
+        let address = Address { id: ResourceId::new(Kind::Host, id.clone()), place: card.name.clone() };
+        let state = match observed.seen(&address) {
+            Seen::Unknown(_) => "unknown",
+            Seen::Absent => "not a host yet",
+            Seen::Present(actual) if actual.owner == Owner::Foreign => "another fleet's",
+            Seen::Present(_) if card.suspend.is_some() => "left alone",
+            Seen::Present(_) => "ours",
+        };
+        let facts = observed.facts.get(&card.name).cloned().unwrap_or_default();
+        HostRow { name: card.name.clone(), id: id.clone(), address: card.address.clone(), state, facts }
+    };
+    session.desired.hosts.iter().map(row).collect()
+}
+
+fn host_cells(row: &HostRow) -> Vec<String> {
+    let fact = |key: &str| row.facts.get(key).cloned().unwrap_or_default();
+    let mebibytes = |key: &str| row.facts.get(key).map(|text| format!("{text} MiB")).unwrap_or_default();
+    let clock = row.facts.get("clock_skew_s").map(|seconds| format!("its clock is {seconds} s off"));
+    vec![
+        row.name.clone(),
+        row.address.clone(),
+        row.state.to_owned(),
+        fact("system"),
+        mebibytes("memory_mib"),
+        mebibytes("disk_free_mib"),
+        clock.unwrap_or_default(),
+    ]
 }
 
 fn rows(session: &Session, observed: &Observed) -> Vec<Row> {

@@ -28,7 +28,7 @@ const VALUE_LETTERS_MAX: usize = 120;
 pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     let mut text = String::new();
     for (place, why) in &plan.unseen {
-        let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 400));
+        let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 900));
         let hidden = held_unseen(plan, place);
         if !hidden.is_empty() {
             let _ = writeln!(text, "  not seen is not absent, so all of it is held: {}", hidden.join(", "));

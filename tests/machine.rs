@@ -1,0 +1,126 @@
+//! Throw-away Debian machines that are reached by SSH: containers with an sshd of their own and, where asked for, an
+//! engine inside. Each has its own network and its own files; on this machine it listens on a loopback port only.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use crate::support::{Fleet, docker, have_image, wait_until};
+
+const SCRIPT: &str = ".ci/host-image";
+/// What a machine needs to run an engine of its own: everything but what not every test machine has to give.
+const OPTIONS: [&str; 9] = [
+    "--cap-add=ALL",
+    "--cap-drop=SYS_RESOURCE",
+    "--cgroupns=private",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--security-opt=systempaths=unconfined",
+    "--label=claw-test.machine=1",
+    "--stop-timeout=15",
+    "--detach",
+];
+
+/// Whether machines can be started here.
+pub fn machines() -> bool {
+    have_image("machine", "claw-test/host:engine", SCRIPT)
+}
+
+/// A machine, removed when the test ends.
+pub struct Machine {
+    /// Its container's name.
+    pub name: String,
+    /// The loopback port its sshd is reached at.
+    pub port: u16,
+    /// Its host key, as the fleet file pins it.
+    pub host_key: String,
+}
+
+impl Machine {
+    /// Starts one of an image, `bare`, `offline` or `engine`, that lets the fleet's person in, and waits for its sshd.
+    pub fn start(name: &str, image: &str, fleet: &Fleet) -> Self {
+        let name = format!("claw-machine-{name}");
+        docker(&["rm", "-f", "-v", &name]);
+        let key = format!("AUTHORIZED_KEY={}", person(fleet).trim());
+        let engine = format!("ENGINE={}", u8::from(image == "engine"));
+        let image = format!("claw-test/host:{image}");
+        // a port somebody else takes between the asking and the taking is asked for anew
+        let port = (0..10).find_map(|_| {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let publish = format!("--publish=127.0.0.1:{port}:22");
+            let mut args = vec!["run", "--name", &name, "--hostname", &name, "--env", &key, "--env", &engine, &publish];
+            args.extend(OPTIONS);
+            args.push(&image);
+            if docker(&args).is_none() {
+                docker(&["rm", "-f", "-v", &name]);
+                return None;
+            }
+            Some(port)
+        });
+        let mut machine = Self { name, port: port.expect("a machine starts"), host_key: String::new() };
+        wait_until("its sshd has a key", || machine.try_run("test -s /etc/ssh/ssh_host_ed25519_key.pub").is_some());
+        machine.host_key = machine.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
+        wait_until("its sshd listens", || machine.try_run("pgrep -x sshd").is_some());
+        if image.ends_with("engine") {
+            wait_until("its engine answers", || machine.try_run("docker version").is_some());
+        }
+        machine
+    }
+
+    /// Runs a script as root inside, past SSH.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> String {
+        self.try_run(script).unwrap_or_else(|| panic!("`{script}` fails on {}", self.name))
+    }
+
+    /// The same; nothing if it fails.
+    pub fn try_run(&self, script: &str) -> Option<String> {
+        docker(&["exec", &self.name, "/bin/bash", "-c", script])
+    }
+
+    /// Puts an image of this machine's engine into its own.
+    pub fn load(&self, image: &str) {
+        let mut save = Command::new("docker").args(["save", image]).stdout(Stdio::piped()).spawn().unwrap();
+        let load = Command::new("docker")
+            .args(["exec", "-i", &self.name, "docker", "load"])
+            .stdin(save.stdout.take().unwrap())
+            .stdout(Stdio::null())
+            .status();
+        assert!(save.wait().unwrap().success() && load.unwrap().success(), "{image} goes into {}", self.name);
+    }
+
+    /// Returns the table of the machine as a host of a fleet.
+    pub fn table(&self, host: &str) -> String {
+        format!(
+            "[hosts.{host}]\non = \"ssh\"\naddress = \"127.0.0.1\"\nport = {}\nhost_key = \"{}\"\n",
+            self.port, self.host_key
+        )
+    }
+
+    /// Returns root's authorized_keys.
+    pub fn keys(&self) -> String {
+        self.run("cat /root/.ssh/authorized_keys")
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        docker(&["rm", "-f", "-v", &self.name]);
+    }
+}
+
+/// Makes the personal key of who runs claw, and returns its public half.
+pub fn person(fleet: &Fleet) -> String {
+    let path = fleet.home().join(".ssh/id_ed25519");
+    if !path.exists() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut made = Command::new("ssh-keygen");
+        made.args(["-q", "-t", "ed25519", "-N", "", "-C", "tester", "-f"]).arg(&path);
+        assert!(made.status().unwrap().success());
+    }
+    std::fs::read_to_string(path.with_extension("pub")).unwrap()
+}
+
+/// Takes the personal key away: only claw's own keys are left to log in with.
+pub fn lose_person(fleet: &Fleet) {
+    let _ = std::fs::remove_dir_all(fleet.home().join(".ssh"));
+}
