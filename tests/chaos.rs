@@ -6,11 +6,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::support::{Fleet, Sweep, chat, docker, have, have_image, inspect, parts, standin_fleet};
+use crate::support::{Fleet, Sweep, chat, docker, have_image, have_strace, inspect, killed_at, parts, standin_fleet};
 
 const AGENTS: [&str; 2] = ["ann", "bob"];
 /// Every this many calls that only look, one is taken: nothing changes between two of them.
@@ -104,10 +104,7 @@ struct Progress {
 
 /// Kills at instant after instant until there are no more, a few fleets side by side.
 fn sweep(what: &str, fleets: &[&'static str], scenario: &Scenario, instants_min: usize) {
-    let traces = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
-    if !have_image("docker", "claw-test/standin:1", ".ci/standin-image")
-        || !have("strace", traces, "apt-get install strace")
-    {
+    if !have_image("docker", "claw-test/standin:1", ".ci/standin-image") || !have_strace() {
         return;
     }
     let begun = Instant::now();
@@ -191,7 +188,7 @@ impl Victim {
     /// Applies, killed at an instant. Returns how it ended by itself if there is no such instant.
     fn run(&self, moment: Moment, number: usize) -> Option<ExitStatus> {
         let apply = self.fleet.command(&["apply", "--yes"]);
-        let mut command = if moment == Moment::Event { killed_at_event(&apply, number) } else { apply };
+        let mut command = if moment == Moment::Event { killed_at(&apply, "fdatasync", number) } else { apply };
         let log = File::create(self.log()).unwrap();
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.env("DOCKER_HOST", format!("unix://{}", self.proxy.socket.display()));
@@ -214,17 +211,6 @@ impl Victim {
         }
         faults
     }
-}
-
-/// Wraps a command so that it is killed when it asks for the N-th time that a file be put on disk.
-fn killed_at_event(command: &Command, number: usize) -> Command {
-    let mut wrapped = Command::new("strace");
-    let kill = format!("inject=fdatasync:signal=KILL:when={number}");
-    wrapped.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", &kill]);
-    wrapped.arg(command.get_program()).args(command.get_args()).env_clear();
-    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    wrapped.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
-    wrapped
 }
 
 /// Stands between claw and the engine, counts calls, and kills.

@@ -12,6 +12,7 @@ mod hosts;
 mod openclaw;
 mod plans;
 mod properties;
+mod rotation;
 mod secrets;
 mod tidy;
 mod transcripts;

@@ -349,3 +349,20 @@ pub fn signal(child: &std::process::Child, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
 }
+
+/// Whether a process can be killed at a system call of its own.
+pub fn have_strace() -> bool {
+    let traces = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    have("strace", traces, "apt-get install strace")
+}
+
+/// Wraps a command so that it is killed when it makes a system call for the N-th time.
+pub fn killed_at(command: &Command, call: &str, number: usize) -> Command {
+    let mut wrapped = Command::new("strace");
+    let kill = format!("inject={call}:signal=KILL:when={number}");
+    wrapped.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &kill]);
+    wrapped.arg(command.get_program()).args(command.get_args()).env_clear();
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    wrapped
+}

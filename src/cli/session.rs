@@ -57,6 +57,8 @@ pub struct Session {
     locked_keys: Option<SecretError>,
     /// Where what is done is recorded.
     pub audit: Arc<Audit>,
+    /// Whether the world is the simulated one.
+    pub sandbox: bool,
 }
 
 impl Session {
@@ -106,6 +108,7 @@ impl Session {
             control_keys,
             locked_keys,
             audit,
+            sandbox: global.sandbox,
         })
     }
 

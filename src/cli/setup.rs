@@ -101,12 +101,25 @@ impl Setup {
         };
         let name = std::fs::read_to_string("/etc/hostname").ok().map(|text| text.trim().to_owned());
         Who {
-            user: user.unwrap_or_else(|| "unknown".to_owned()),
+            user: user.or_else(user_of_process).unwrap_or_else(|| "unknown".to_owned()),
             machine: own("HOSTNAME").or(name).unwrap_or_else(|| "unknown".to_owned()),
             ci_actor: own("GITHUB_ACTOR").or_else(|| own("GITLAB_USER_LOGIN")),
             ci_run: github().or_else(|| own("CI_JOB_URL")),
         }
     }
+}
+
+/// Returns the name of the user this process runs as, where the environment does not say: as in most CI containers.
+fn user_of_process() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").ok()?).to_string();
+        let users = std::fs::read_to_string("/etc/passwd").ok()?;
+        let known = users.lines().find(|line| line.split(':').nth(2) == Some(&uid));
+        Some(known.and_then(|line| line.split(':').next()).map_or_else(|| format!("uid {uid}"), str::to_owned))
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Returns the day so many days before today, UTC.

@@ -47,6 +47,7 @@ impl Scope {
     pub fn plan(&self, setup: &Setup, session: &mut Session) -> Result<(Observed, Plan), CommandError> {
         let mut policy = session.policy(&self.targets, &self.allow_destroy)?;
         policy.uncommitted_keys = !self.uncommitted_keys
+            && !session.sandbox
             && !session.control_keys.is_empty()
             && keys::is_uncommitted(setup, &session.control_keys);
         let observed = super::wait(session.observe())?;

@@ -376,7 +376,7 @@ mod tests {
         missing-key: agent `joe` has no `model`
           102..105 "joe"
           say which model it thinks with: model = "anthropic/claude-sonnet-5"
-        unknown-provider: there is no provider `dokcer`
+        unknown-provider: there is no provider and no host `dokcer`
           112..120 "\"dokcer\""
           did you mean "docker"?
         unknown-profile: there is no secret profile `defalt`
@@ -417,7 +417,7 @@ mod tests {
           add on = "docker"
         "#);
         assert_snapshot!(problems("[agents.pete]\nmodel = \"a/b\"\non = \"hetzner\"\n"), @r#"
-        unknown-provider: there is no provider `hetzner`
+        unknown-provider: there is no provider and no host `hetzner`
           83..92 "\"hetzner\""
           declare it: [providers.hetzner] with kind = "docker"
         "#);

@@ -608,4 +608,55 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_would_shut_us_out_is_held_and_the_host_waits() {
+        let mut case = Case::default()
+            .wants("h", "access/h", json!({"from": ["203.0.113.0/24"]}))
+            .wants("h", "host/h", json!({}))
+            .state("h", "access/h", State::Absent);
+        let report = case.reports.get_mut("h").expect("a report");
+        report.facts.insert("seen_from".to_owned(), "192.0.2.7".to_owned());
+        assert_eq!(case.words(), "held create access/h lock-out\nheld create host/h waits");
+        case.reports.get_mut("h").expect("a report").facts.insert("seen_from".to_owned(), "203.0.113.9".to_owned());
+        assert_eq!(case.words(), "create access/h\ncreate host/h");
+    }
+
+    #[test]
+    fn keys_that_are_in_no_commit_go_on_no_host_and_others_do() {
+        let mut case = Case::default()
+            .wants("h", "access/h", json!({"control": {"a": "A", "b": "B"}}))
+            .has("h", "access/h", json!({"control": {"a": "A"}}))
+            .wants("i", "access/i", json!({"control": {"a": "A"}, "operators": {"p": "P"}}))
+            .has("i", "access/i", json!({"control": {"a": "A"}}));
+        case.policy.uncommitted_keys = true;
+        assert_eq!(case.words(), "replace access/i\nheld replace access/h uncommitted");
+    }
+
+    #[test]
+    fn a_host_goes_after_all_that_is_on_it_and_who_may_log_in_last() {
+        let case = Case::default()
+            .has("h", "access/h", json!({}))
+            .has("h", "host/h", json!({}))
+            .has("h", "volume/a", json!({}))
+            .has("h", "container/a", json!({}));
+        assert_eq!(
+            case.words(),
+            "held delete volume/a data\nheld delete container/a data\nheld delete access/h waits\nheld delete host/h waits"
+        );
+        let words = case.allows("a").words();
+        assert_eq!(words, "delete volume/a\ndelete container/a\ndelete host/h\ndelete access/h");
+    }
+
+    #[test]
+    fn a_suspended_host_suspends_what_is_on_it() {
+        let mut case = Case::default().wants("h", "host/x", json!({})).wants("h", "volume/a", json!({}));
+        let suspend = crate::fleet::SuspendTable { until: "2026-12-01".to_owned(), reason: None };
+        let card = crate::desired::HostCard { name: "h".to_owned(), suspend: Some(suspend), ..Default::default() };
+        case.desired.hosts.insert("x".to_owned(), card);
+        case.policy.today = "2026-11-24".to_owned();
+        assert_eq!(case.words(), "held create volume/a suspended\nheld create host/x suspended");
+        case.policy.today = "2026-12-01".to_owned();
+        assert_eq!(case.words(), "create volume/a\ncreate host/x");
+    }
 }

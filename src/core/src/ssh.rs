@@ -141,7 +141,8 @@ mod tests {
             ("", "it does not begin with `ssh-ed25519`"),
             ("ssh-rsa AAAA", "only ssh-ed25519 keys are taken"),
             ("ssh-ed25519", "the key itself is missing behind `ssh-ed25519`"),
-            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII", "the key is not whole: a part of it is missing or wrong"),
+            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII==", "the key is not whole: it is not base64"),
+            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "the key is not whole: a part of it is missing or wrong"),
             ("-----BEGIN OPENSSH PRIVATE KEY-----", "this is a private key: take the `.pub` file beside it"),
         ] {
             assert_eq!(text.parse::<PublicKey>().expect_err("no key").to_string(), why);

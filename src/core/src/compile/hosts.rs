@@ -137,6 +137,7 @@ fn is_user(text: &str) -> bool {
 
 fn bad_user(text: &str) -> Problem {
     Problem::error("user", format!("`{text}` is not a user's name"))
+        .help("write who logs in there: lower-case letters, digits, `_`, `-` and `.`")
 }
 
 fn check_names<'a>(
@@ -253,5 +254,103 @@ fn check_narrower(fleet: &Fleet, key: &str, own: &[String], problems: &mut Vec<P
                     .help("a host may narrow who logs in, not widen it: add the range to [ssh] allow_from"),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use insta::assert_snapshot;
+
+    use super::super::{Surroundings, compile};
+    use crate::desired::{Desired, Resource};
+    use crate::fleet::{SourceFile, load};
+    use crate::name::{Kind, ResourceId};
+    use crate::plan::Effect;
+    use crate::problem::Problem;
+    use crate::provider::{AgentSpec, HostSpec, Rulebook, Rules};
+    use crate::ssh::{ControlKey, Standing};
+    use crate::value::Change;
+
+    /// Rules by which an agent is a volume and a container on it, and a host is a host.
+    struct Plain;
+
+    impl Rules for Plain {
+        fn declare(&self, agent: AgentSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
+            let volume = ResourceId::new(Kind::Volume, agent.id);
+            let needs = vec![crate::name::Address { id: volume.clone(), place: agent.place.to_owned() }];
+            let container = Resource { needs, ..Resource::default() };
+            Ok(vec![(volume, Resource::default()), (ResourceId::new(Kind::Container, agent.id), container)])
+        }
+
+        fn declare_host(&self, host: HostSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
+            Ok(vec![(ResourceId::new(Kind::Host, host.id), Resource::default())])
+        }
+
+        fn weigh(&self, _: &ResourceId, _: &[Change]) -> Effect {
+            Effect::None
+        }
+    }
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoFXjWAMTYQe9aHHV9ccGY9aFkkFGtDN1G5BG0gQvzx";
+    const HEAD: &str = "[fleet]\nname = \"a\"\nid = \"abcd\"\n";
+
+    fn try_compile(text: &str, has_key: bool) -> Result<Desired, String> {
+        let text = format!("{HEAD}{}", text.replace("KEY", KEY));
+        let (fleet, problems) = load(&[SourceFile { path: "fleet.toml".to_owned(), text: text.clone() }]);
+        assert_eq!(problems, []);
+        let fleet = fleet.expect("a fleet");
+        let key =
+            ControlKey { standing: Standing::Current, public: KEY.parse().expect("a key"), since: "2026-01-01".into() };
+        let around =
+            Surroundings { control_keys: has_key.then_some(key).into_iter().collect(), ..Surroundings::default() };
+        let rules: Rulebook =
+            fleet.hosts.keys().map(|name| (name.clone(), Arc::new(Plain) as Arc<dyn Rules>)).collect();
+        let told = |problem: Problem| {
+            let at = problem.at.map_or("nowhere", |at| &text[at.start..at.end]);
+            format!("{}: {}\n  {at}\n  {}", problem.code, problem.message, problem.help.unwrap_or_default())
+        };
+        let outcome = compile(&fleet, &around, &rules);
+        outcome.map(|(desired, _)| desired).map_err(|all| all.into_iter().map(told).collect::<Vec<_>>().join("\n"))
+    }
+
+    const ATTIC: &str = "[hosts.attic]\non = \"ssh\"\naddress = \"192.0.2.1\"\nhost_key = \"KEY\"\n";
+
+    #[test]
+    fn an_agent_on_a_host_needs_the_host_first() {
+        let text = format!("{ATTIC}id = \"cellar\"\n[agents.pete]\non = \"attic\"\nmodel = \"a/b\"\n");
+        let desired = try_compile(&text, true).expect("a sound fleet");
+        let needs: Vec<String> = desired
+            .resources
+            .iter()
+            .map(|(address, resource)| {
+                let needs: Vec<String> = resource.needs.iter().map(ToString::to_string).collect();
+                format!("{address} at {}: {}", address.place, needs.join(", "))
+            })
+            .collect();
+        assert_eq!(
+            needs,
+            ["host/cellar at attic: ", "volume/pete at attic: host/cellar", "container/pete at attic: volume/pete"]
+                .map(str::to_owned)
+        );
+        assert_eq!(desired.places, ["attic"]);
+    }
+
+    #[test]
+    fn a_host_that_goes_is_looked_at_and_not_declared() {
+        let desired = try_compile(&format!("{ATTIC}state = \"absent\"\n"), true).expect("a sound fleet");
+        assert_eq!((desired.resources.len(), desired.places.len(), desired.hosts["attic"].absent), (0, 1, true));
+    }
+
+    #[test]
+    fn everything_wrong_with_hosts_is_told_with_what_to_do() {
+        let text = "[ssh]\nallow_from = [\"203.0.113.0/24\", \"everywhere\"]\nrotate_every = \"soon\"\n\
+            [ssh.operators]\npetr = \"ssh-rsa AAAA\"\n\
+            [hosts.a]\non = \"shs\"\naddress = \"root@192.0.2.1\"\nuser = \"Root\"\n\
+            [hosts.b]\non = \"ssh\"\naddress = \"192.0.2.2\"\nhost_key = \"KEY\"\nallow_from = [\"198.51.100.1\"]\nstate = \"absent\"\n\
+            [hosts.c]\non = \"ssh\"\naddress = \"192.0.2.2\"\nhost_key = \"ssh-ed25519 AAAA\"\n\
+            [agents.c]\non = \"b\"\nmodel = \"a/b\"\n";
+        assert_snapshot!(try_compile(text, false).expect_err("problems"));
     }
 }
