@@ -5,7 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::machine::{Machine, lose_person, machines, person};
-use crate::support::{Fleet, Ran, signal, standin_fleet, wait_until};
+use crate::openclaw::{AGENTS, FIRST_KEY};
+use crate::support::{Fleet, Ran, have_image, signal, standin_fleet, wait_until};
 
 /// A fleet with one machine as its host `attic`, which `more` adds to.
 fn fleet_on(id: &str, image: &str, host: &str, more: &str) -> (Fleet, Machine) {
@@ -401,4 +402,61 @@ fn an_apply_survives_an_sshd_with_one_session_and_a_host_that_boots_meanwhile() 
     apply(&fleet).ok();
     converged(&fleet);
     fleet.claw(&["chat", "bob", "hello"]).ok().says("hello");
+}
+
+#[test]
+fn a_real_openclaw_on_a_host_talks_through_a_tunnel() {
+    if !machines() || !have_image("openclaw", "claw-test/openclaw:2026.9.6", ".ci/openclaw-images") {
+        return;
+    }
+    let agents = AGENTS.replace("on = \"docker\"", "on = \"attic\"").replace("2026.9.5", "2026.9.6");
+    let agents = agents.split("[agents.ada]").next().unwrap();
+    let fleet = Fleet::new("hsreal", agents);
+    fleet.secret("default/LLM_KEY", FIRST_KEY);
+    let machine = Machine::start("hsreal", "engine", &fleet);
+    fleet.write("fleet.toml", &format!("{}{}", fleet.read("fleet.toml"), machine.table("attic")));
+    machine.load_all(&["claw-test/openclaw:2026.9.6", "claw-test/model"]);
+    fleet.claw(&["apply", "--yes", "--target", "network/pete"]).ok();
+    machine.run(&format!(
+        "docker run -d --network claw.hsreal.pete --network-alias fakellm -e MODEL_KEYS={FIRST_KEY} claw-test/model"
+    ));
+    apply(&fleet).ok();
+    converged(&fleet);
+    fleet.claw(&["chat", "pete", "please remember mango"]).ok();
+    fleet.claw(&["health", "pete"]).ok().says("OpenClaw 2026.9.6");
+
+    let mut tunnel = fleet.command(&["tunnel", "pete"]);
+    let mut tunnel = tunnel.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut url = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(tunnel.stdout.take().unwrap()), &mut url).unwrap();
+    let token = machine.run("docker cp claw.hsreal.pete.anchor:/claw/secrets/secrets.json - | tar -xO");
+    let token: serde_json::Value = serde_json::from_str(&token).unwrap();
+    let answer =
+        ask(url.trim().trim_start_matches("http://"), token["gateway_token"].as_str().unwrap(), "hello through it");
+    assert!(answer.contains("200 OK") && answer.contains("hello through it"), "{answer}");
+    signal(&tunnel, "INT");
+    assert!(tunnel.wait().unwrap().success(), "^C ends a tunnel well");
+    // the key is in the agent's secret file there, and nowhere else
+    let inspected = machine.run(
+        "docker inspect claw.hsreal.pete; docker logs claw.hsreal.pete 2>&1; cat /var/lib/claw/* 2>/dev/null; true",
+    );
+    assert!(!inspected.contains(FIRST_KEY) && !fleet.claw(&["history"]).ok().all().contains(FIRST_KEY));
+}
+
+/// Asks an agent at an address, and returns what it answers with its head.
+fn ask(address: &str, token: &str, text: &str) -> String {
+    use std::io::{Read, Write};
+    let body =
+        serde_json::json!({ "model": "openclaw", "messages": [{ "role": "user", "content": text }] }).to_string();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }

@@ -79,13 +79,18 @@ impl Machine {
 
     /// Puts an image of this machine's engine into its own.
     pub fn load(&self, image: &str) {
-        let mut save = Command::new("docker").args(["save", image]).stdout(Stdio::piped()).spawn().unwrap();
+        self.load_all(&[image]);
+    }
+
+    /// Puts images there, what they share once.
+    pub fn load_all(&self, images: &[&str]) {
+        let mut save = Command::new("docker").arg("save").args(images).stdout(Stdio::piped()).spawn().unwrap();
         let load = Command::new("docker")
             .args(["exec", "-i", &self.name, "docker", "load"])
             .stdin(save.stdout.take().unwrap())
             .stdout(Stdio::null())
             .status();
-        assert!(save.wait().unwrap().success() && load.unwrap().success(), "{image} goes into {}", self.name);
+        assert!(save.wait().unwrap().success() && load.unwrap().success(), "{images:?} go into {}", self.name);
     }
 
     /// Returns the table of the machine as a host of a fleet.

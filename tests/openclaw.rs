@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Fleet, Sweep, docker, have_image};
 
-const AGENTS: &str = r#"
+pub const AGENTS: &str = r#"
 [defaults.agent]
 on = "docker"
 image = "claw-test/openclaw:2026.9.5"
@@ -32,7 +32,7 @@ resources = { memory = "1792MiB", cpus = 2 }
 emoji = "🔧"
 "#;
 
-const FIRST_KEY: &str = "canary-5f1c0a9e-first";
+pub const FIRST_KEY: &str = "canary-5f1c0a9e-first";
 const SECOND_KEY: &str = "canary-77d2b3e4-second";
 
 /// The model server: a container that is put on the agents' networks under the name `fakellm`.

@@ -73,10 +73,7 @@ say disk "$(df -Pm / | awk 'NR == 2 {{ print $4 }}')"
 [ -f {FOLDER}/rollback/armed ] && say armed yes
 [ -d {FOLDER}/keys ] && say folders yes
 if [ -f "$home/.ssh/authorized_keys" ]; then say keys "$(head -c 262144 "$home/.ssh/authorized_keys" | base64 | tr -d '\n')"; fi
-{{ sshd -T 2>/dev/null || true; }} | grep -E -i '^({sshd}|hostkey) ' | while read -r name value; do say "sshd.$name" "$value"; done
-for key in /etc/ssh/ssh_host_ed25519_key.pub {FOLDER}/keys/host_ed25519.pub; do
-  [ -f "$key" ] && say "hostkey:$key" "$(cut -d' ' -f1,2 "$key")"
-done
+{{ sshd -T 2>/dev/null || true; }} | grep -E -i '^({sshd}) ' | while read -r name value; do say "sshd.$name" "$value"; done
 if command -v dockerd >/dev/null; then say engine installed; fi
 if command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1; then say engine running; fi
 if id -nG "$user" | tr ' ' '\n' | grep -qx docker; then say engine_user "$user"; fi
