@@ -54,13 +54,17 @@ impl Drift {
         }
         for one in findings.iter().filter(|one| !(one.category == "unknown" && plan.unseen.contains_key(&one.place))) {
             let style = if one.category == "unknown" { style::YELLOW } else { style::RED };
-            render::out(format_args!(
-                "{:9} {} on {}  {}",
-                style::paint(style, one.category),
-                one.resource,
-                one.place,
-                style::paint(style::DIM, &one.detail)
-            ));
+            let place = if one.resource.ends_with(&format!("/{}", one.place)) {
+                String::new()
+            } else {
+                format!(" on {}", one.place)
+            };
+            let detail = if one.detail.is_empty() {
+                String::new()
+            } else {
+                format!("  {}", style::paint(style::DIM, &one.detail))
+            };
+            render::out(format_args!("{:9} {}{place}{detail}", style::paint(style, one.category), one.resource));
         }
         for (place, key) in unmanaged(&observed) {
             // somebody's own business, and no reason for an alarm every night

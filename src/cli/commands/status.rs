@@ -53,10 +53,14 @@ impl Status {
             return Ok(exit::DONE);
         }
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        render::out(table::draw(&["", "NAME", "ON", "VERSION", "HEALTH", "CREATED", "PURPOSE"], &cells));
+        if !cells.is_empty() || session.fleet.hosts.is_empty() {
+            render::out(table::draw(&["", "NAME", "ON", "VERSION", "HEALTH", "CREATED", "PURPOSE"], &cells));
+            if !session.fleet.hosts.is_empty() {
+                render::out("");
+            }
+        }
         let hosts: Vec<Vec<String>> = hosts(&session, &observed).iter().map(host_cells).collect();
         if !hosts.is_empty() {
-            render::out("");
             render::out(table::draw(&["HOST", "ADDRESS", "STATE", "SYSTEM", "MEMORY", "DISK FREE", ""], &hosts));
         }
         for (place, why) in &observed.incomplete {

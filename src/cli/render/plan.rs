@@ -30,7 +30,8 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     for (place, why) in &plan.unseen {
         let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 900));
         let hidden = held_unseen(plan, place);
-        if !hidden.is_empty() {
+        // a host that has nothing on it is held itself, which goes without saying
+        if hidden != [place.as_str()] && !hidden.is_empty() {
             let _ = writeln!(text, "  not seen is not absent, so all of it is held: {}", hidden.join(", "));
         }
     }

@@ -171,7 +171,7 @@ fn check_meta(fleet: &Fleet, problems: &mut Vec<Problem>) {
             );
         }
     }
-    if fleet.agents.is_empty() {
+    if fleet.agents.is_empty() && fleet.hosts.is_empty() {
         problems.push(
             Problem::warning("no-agents", "the fleet has no agents")
                 .help("add one: [agents.pete] with `on`, `version` and `model`"),

@@ -77,7 +77,9 @@ impl Access {
             };
             log.say(Event::Refused { why: error.to_string() });
             // A jump host was already tried with the same patience.
-            let is_worth_a_try = error.is_passing() && !matches!(error, SshError::Jump { .. });
+            // Who only looks takes silence for an answer: it took long enough to hear.
+            let is_silence = matches!(error, SshError::TimedOut { .. }) && patience.tries <= Patience::QUICK.tries;
+            let is_worth_a_try = error.is_passing() && !is_silence && !matches!(error, SshError::Jump { .. });
             if !is_worth_a_try || try_number >= patience.tries {
                 if let Some(block) = door.failed(&self.policy, &error) {
                     log.say(Event::Blocked { seconds: block.as_secs() });

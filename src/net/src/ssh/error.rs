@@ -168,6 +168,9 @@ impl SshError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         Some(match self {
+            Self::Unreachable { why, .. } if why.contains("too many open files") => {
+                "raise the limit of open files where claw runs: `ulimit -n 4096`".into()
+            }
             Self::Unreachable { address, .. } => {
                 format!(
                     "check that the server runs, that its firewall lets this machine in, and that sshd listens at {address}"

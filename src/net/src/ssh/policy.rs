@@ -14,8 +14,9 @@ pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
 pub const KEEPALIVES_MISSED_MAX: usize = 3;
 /// sshd's `MaxSessions` is 10 by default; two stay free for commands that were given up but still run.
 pub const CHANNELS_AT_ONCE: usize = 8;
-/// `MaxSessions` does not count forwarded channels. This bounds our own memory: a stalled channel holds up to 3.2 MB.
-pub const FORWARDS_AT_ONCE: usize = 128;
+/// `MaxSessions` does not count forwarded channels, and every host behind a bastion keeps one for as long as claw runs.
+/// This bounds our own memory: a stalled channel holds up to 3.2 MB.
+pub const FORWARDS_AT_ONCE: usize = 1024;
 /// How long someone waits for a free channel before hearing that there is none.
 pub const CHANNEL_WAIT_TIME: Duration = Duration::from_secs(120);
 /// How long the reader of one channel may let its full buffer stand. It holds up the whole connection meanwhile,
