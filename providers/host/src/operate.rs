@@ -101,25 +101,24 @@ where
     Layer { name, outcome, took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) }
 }
 
-/// Carries bytes both ways until the process is over.
+/// Carries bytes both ways until the process is over, both at once: a process that says much while it is fed must not wait
+/// for us, nor we for it.
 async fn carry(mut process: Process, pipe: &dyn Pipe) -> Result<Status, io::Error> {
     let input = process.input();
-    let mut open = true;
-    let mut next = pipe.read();
+    let mut up = std::pin::pin!(async {
+        while pass(&input, pipe.read().await).await {}
+        std::future::pending::<std::convert::Infallible>().await
+    });
     loop {
-        tokio::select! {
-            event = process.next() => match event {
-                Some(ProcessEvent::Stdout(bytes)) => pipe.write(Channel::Out, &bytes).await?,
-                Some(ProcessEvent::Stderr(bytes)) => pipe.write(Channel::Err, &bytes).await?,
-                Some(ProcessEvent::Exit(status)) => return Ok(status),
-                None => return Ok(Status::Lost),
-            },
-            given = &mut next, if open => {
-                open = pass(&input, given).await;
-                if open {
-                    next = pipe.read();
-                }
-            }
+        let event = tokio::select! {
+            event = process.next() => event,
+            never = &mut up => match never {},
+        };
+        match event {
+            Some(ProcessEvent::Stdout(bytes)) => pipe.write(Channel::Out, &bytes).await?,
+            Some(ProcessEvent::Stderr(bytes)) => pipe.write(Channel::Err, &bytes).await?,
+            Some(ProcessEvent::Exit(status)) => return Ok(status),
+            None => return Ok(Status::Lost),
         }
     }
 }
