@@ -105,6 +105,7 @@ async fn exec(agent: &Agent<'_>, command: &Command, pipe: &dyn Pipe) -> Result<E
     else {
         return Err(OperateError::new(format!("{what}: the engine did not attach")));
     };
+    pipe.started().map_err(|error| near(&what, &error))?;
     let resize = |size: claw_core::operate::Size| ResizeExecOptions { height: size.rows, width: size.columns };
     if let Some(terminal) = &command.terminal {
         // the first size is a courtesy: a command that ended already has none

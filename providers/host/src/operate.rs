@@ -40,7 +40,9 @@ impl HostProvider {
             rows: terminal.size.rows.into(),
         });
         let process = self.quick().process(line, pty, &[]).await.map_err(|error| told(&what, &error))?;
-        match carry(process, pipe).await.map_err(|error| OperateError::new(format!("{what}: {error}")))? {
+        let near = |error: io::Error| OperateError::new(format!("{what}: {error}"));
+        pipe.started().map_err(near)?;
+        match carry(process, pipe).await.map_err(near)? {
             Status::Code(code) => Ok(Ended::Code(code)),
             Status::Signal(name) => Ok(Ended::Signal(name)),
             Status::Lost => Err(OperateError::new(format!("{what}: the connection broke"))
