@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    DownloadFromContainerOptionsBuilder, LogsOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, LogsOptionsBuilder,
     UploadToContainerOptionsBuilder,
 };
 use claw_core::operate::{
@@ -255,11 +255,27 @@ fn own_path(path: &str) -> Result<String, OperateError> {
 async fn pull(agent: &Agent<'_>, path: &str, pipe: &dyn Pipe) -> Result<(), OperateError> {
     let (path, anchor) = (own_path(path)?, agent.names.of(Role::Anchor));
     let what = format!("read {path} of {}", agent.names.agent());
+    refuse_linked_folders(agent, &what, &path).await?;
     let options = DownloadFromContainerOptionsBuilder::default().path(&path).build();
     let mut stream = Box::pin(agent.docker.download_from_container(&anchor, Some(options)));
     while let Some(piece) = stream.next().await {
         let bytes = piece.map_err(|error| told(failed(&what, error)))?;
         pipe.write(Channel::Out, &bytes).await.map_err(|error| near(&what, &error))?;
+    }
+    Ok(())
+}
+
+/// Refuses a path that leads through a link: the engine would follow it, out of the agent's own folder if it likes.
+async fn refuse_linked_folders(agent: &Agent<'_>, what: &str, path: &str) -> Result<(), OperateError> {
+    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > layout::STATE.len());
+    for folder in ends.map(|at| &path[..at]) {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(folder).build();
+        let seen = agent.docker.get_container_archive_info(&agent.names.of(Role::Anchor), Some(options)).await;
+        let seen = seen.map_err(|error| told(failed(what, error)))?;
+        if !seen.link_target.is_empty() {
+            return Err(OperateError::new(format!("{what}: {folder} is a link"))
+                .help("links of an agent are not followed; name the place it leads to"));
+        }
     }
     Ok(())
 }

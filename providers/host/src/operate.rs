@@ -196,7 +196,8 @@ impl Operate for HostProvider {
             if *target != Target::Host {
                 return self.engine()?.push(target, folder, pipe).await;
             }
-            self.tar(&format!("tar -xf - --no-same-owner -C {}", quote(folder)), pipe).await
+            let folder = quote(folder);
+            self.tar(&format!("mkdir -p -- {folder} && tar -xf - --no-same-owner -C {folder}"), pipe).await
         })
     }
 
