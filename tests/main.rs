@@ -13,6 +13,7 @@ mod openclaw;
 mod plans;
 mod properties;
 mod secrets;
+mod terminal;
 mod tidy;
 mod transcripts;
 mod workspace;
