@@ -14,6 +14,7 @@ mod plans;
 mod properties;
 mod rotation;
 mod secrets;
+mod terminal;
 mod tidy;
 mod transcripts;
 mod workspace;

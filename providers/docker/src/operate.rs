@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    DownloadFromContainerOptionsBuilder, LogsOptionsBuilder, UploadToContainerOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder, LogsOptionsBuilder,
+    UploadToContainerOptionsBuilder,
 };
 use claw_core::operate::{
     Channel, Command, Ended, Input, Layer, LogQuery, Operate, OperateError, Operated, Pipe, Power, Target,
@@ -104,47 +105,59 @@ async fn exec(agent: &Agent<'_>, command: &Command, pipe: &dyn Pipe) -> Result<E
     else {
         return Err(OperateError::new(format!("{what}: the engine did not attach")));
     };
+    pipe.started().map_err(|error| near(&what, &error))?;
     let resize = |size: claw_core::operate::Size| ResizeExecOptions { height: size.rows, width: size.columns };
     if let Some(terminal) = &command.terminal {
         // the first size is a courtesy: a command that ended already has none
         let _ = agent.docker.resize_exec(&exec.id, resize(terminal.size)).await;
     }
-    let mut open = true;
-    let mut next = pipe.read();
-    loop {
-        tokio::select! {
-            piece = output.next() => match piece {
-                Some(Ok(piece)) => {
-                    use bollard::container::LogOutput::StdErr;
-                    let channel = if matches!(piece, StdErr { .. }) { Channel::Err } else { Channel::Out };
-                    let bytes = piece.into_bytes();
-                    pipe.write(channel, &bytes).await.map_err(|error| near(&what, &error))?;
-                }
-                Some(Err(error)) => return Err(told(failed(&what, error))),
-                None => break,
-            },
-            given = &mut next, if open => {
-                match given {
-                    Input::Bytes(bytes) => {
-                        // a command that closed its input goes on without it
-                        open = input.write_all(&bytes).await.is_ok() && input.flush().await.is_ok();
-                    }
-                    Input::Resize(size) => {
-                        let _ = agent.docker.resize_exec(&exec.id, resize(size)).await;
-                    }
-                    Input::End => {
-                        open = false;
-                        let _ = input.shutdown().await;
+    // both ways at once: a command that says much while it is fed must not wait for us, nor we for it
+    let mut up = std::pin::pin!(async {
+        loop {
+            match pipe.read().await {
+                Input::Bytes(bytes) => {
+                    // a command that closed its input goes on without it
+                    if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
+                        break;
                     }
                 }
-                if open {
-                    next = pipe.read();
+                Input::Resize(size) => {
+                    let _ = agent.docker.resize_exec(&exec.id, resize(size)).await;
+                }
+                Input::End => {
+                    let _ = input.shutdown().await;
+                    break;
                 }
             }
         }
-    }
+        std::future::pending::<std::convert::Infallible>().await
+    });
+    let broken = loop {
+        let piece = tokio::select! {
+            piece = output.next() => piece,
+            never = &mut up => match never {},
+        };
+        match piece {
+            Some(Ok(piece)) => {
+                use bollard::container::LogOutput::StdErr;
+                let channel = if matches!(piece, StdErr { .. }) { Channel::Err } else { Channel::Out };
+                let bytes = piece.into_bytes();
+                pipe.write(channel, &bytes).await.map_err(|error| near(&what, &error))?;
+            }
+            Some(Err(error)) => break Some(error),
+            None => break None,
+        }
+    };
     let ended = agent.docker.inspect_exec(&exec.id).await.map_err(|error| told(failed(&what, error)))?;
-    Ok(Ended::Code(u32::try_from(ended.exit_code.unwrap_or_default()).unwrap_or(255)))
+    match (broken, ended.exit_code) {
+        // the engine resets the connection of a command that ended before it read all it was given
+        (Some(error), code) if !is_reset(&error) || code.is_none() => Err(told(failed(&what, error))),
+        (_, code) => Ok(Ended::Code(u32::try_from(code.unwrap_or_default()).unwrap_or(255))),
+    }
+}
+
+fn is_reset(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::IOError { err } if err.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
 fn near(what: &str, error: &std::io::Error) -> OperateError {
@@ -242,11 +255,27 @@ fn own_path(path: &str) -> Result<String, OperateError> {
 async fn pull(agent: &Agent<'_>, path: &str, pipe: &dyn Pipe) -> Result<(), OperateError> {
     let (path, anchor) = (own_path(path)?, agent.names.of(Role::Anchor));
     let what = format!("read {path} of {}", agent.names.agent());
+    refuse_linked_folders(agent, &what, &path).await?;
     let options = DownloadFromContainerOptionsBuilder::default().path(&path).build();
     let mut stream = Box::pin(agent.docker.download_from_container(&anchor, Some(options)));
     while let Some(piece) = stream.next().await {
         let bytes = piece.map_err(|error| told(failed(&what, error)))?;
         pipe.write(Channel::Out, &bytes).await.map_err(|error| near(&what, &error))?;
+    }
+    Ok(())
+}
+
+/// Refuses a path that leads through a link: the engine would follow it, out of the agent's own folder if it likes.
+async fn refuse_linked_folders(agent: &Agent<'_>, what: &str, path: &str) -> Result<(), OperateError> {
+    let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > layout::STATE.len());
+    for folder in ends.map(|at| &path[..at]) {
+        let options = ContainerArchiveInfoOptionsBuilder::default().path(folder).build();
+        let seen = agent.docker.get_container_archive_info(&agent.names.of(Role::Anchor), Some(options)).await;
+        let seen = seen.map_err(|error| told(failed(what, error)))?;
+        if !seen.link_target.is_empty() {
+            return Err(OperateError::new(format!("{what}: {folder} is a link"))
+                .help("links of an agent are not followed; name the place it leads to"));
+        }
     }
     Ok(())
 }

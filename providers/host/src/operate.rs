@@ -40,7 +40,9 @@ impl HostProvider {
             rows: terminal.size.rows.into(),
         });
         let process = self.quick().process(line, pty, &[]).await.map_err(|error| told(&what, &error))?;
-        match carry(process, pipe).await.map_err(|error| OperateError::new(format!("{what}: {error}")))? {
+        let near = |error: io::Error| OperateError::new(format!("{what}: {error}"));
+        pipe.started().map_err(near)?;
+        match carry(process, pipe).await.map_err(near)? {
             Status::Code(code) => Ok(Ended::Code(code)),
             Status::Signal(name) => Ok(Ended::Signal(name)),
             Status::Lost => Err(OperateError::new(format!("{what}: the connection broke"))
@@ -101,25 +103,24 @@ where
     Layer { name, outcome, took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) }
 }
 
-/// Carries bytes both ways until the process is over.
+/// Carries bytes both ways until the process is over, both at once: a process that says much while it is fed must not wait
+/// for us, nor we for it.
 async fn carry(mut process: Process, pipe: &dyn Pipe) -> Result<Status, io::Error> {
     let input = process.input();
-    let mut open = true;
-    let mut next = pipe.read();
+    let mut up = std::pin::pin!(async {
+        while pass(&input, pipe.read().await).await {}
+        std::future::pending::<std::convert::Infallible>().await
+    });
     loop {
-        tokio::select! {
-            event = process.next() => match event {
-                Some(ProcessEvent::Stdout(bytes)) => pipe.write(Channel::Out, &bytes).await?,
-                Some(ProcessEvent::Stderr(bytes)) => pipe.write(Channel::Err, &bytes).await?,
-                Some(ProcessEvent::Exit(status)) => return Ok(status),
-                None => return Ok(Status::Lost),
-            },
-            given = &mut next, if open => {
-                open = pass(&input, given).await;
-                if open {
-                    next = pipe.read();
-                }
-            }
+        let event = tokio::select! {
+            event = process.next() => event,
+            never = &mut up => match never {},
+        };
+        match event {
+            Some(ProcessEvent::Stdout(bytes)) => pipe.write(Channel::Out, &bytes).await?,
+            Some(ProcessEvent::Stderr(bytes)) => pipe.write(Channel::Err, &bytes).await?,
+            Some(ProcessEvent::Exit(status)) => return Ok(status),
+            None => return Ok(Status::Lost),
         }
     }
 }
@@ -195,7 +196,8 @@ impl Operate for HostProvider {
             if *target != Target::Host {
                 return self.engine()?.push(target, folder, pipe).await;
             }
-            self.tar(&format!("tar -xf - --no-same-owner -C {}", quote(folder)), pipe).await
+            let folder = quote(folder);
+            self.tar(&format!("mkdir -p -- {folder} && tar -xf - --no-same-owner -C {folder}"), pipe).await
         })
     }
 

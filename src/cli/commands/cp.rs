@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 use claw_core::operate::{Channel, Input, Pipe};
 use claw_core::provider::BoxFuture;
+use claw_core::text::clean;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -23,6 +24,9 @@ use crate::setup::Setup;
 const BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// The most files that are copied at once.
 const FILES_MAX: usize = 1_000_000;
+
+/// The most that is taken behind the end of an archive, in bytes: tar fills up to blocks of 10 KiB.
+const PADDING_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Copy files to or from an agent or a host
 ///
@@ -90,13 +94,17 @@ fn pull(session: &Session, subject: &Subject, path: &str, to: &Path, detail: &st
     drop(near);
     let unpacked = unpacking.join().unwrap_or_else(|_| Err(io::Error::other("it broke off")));
     // what went wrong here ended the other side too, and says more
-    let unpacked = unpacked.map_err(|error| failed(&format!("write {}", to.display()), &error));
+    let unpacked = unpacked.map_err(|error| {
+        // it may repeat what is in the archive
+        let why = io::Error::other(clean(&error.to_string(), 300));
+        failed(&format!("write {}", to.display()), &why)
+    });
     match (outcome, unpacked) {
         (Ok(()), unpacked) => {
             recorded(session, "copy", subject, detail, Ok(()))?;
             unpacked
         }
-        (Err(error), Err(here)) if error.reason.contains("cannot be written") => {
+        (Err(error), Err(here)) if error.reason.contains("it cannot be unpacked here") => {
             recorded(session, "copy", subject, detail, Err::<(), _>(error)).ok();
             Err(here)
         }
@@ -194,6 +202,9 @@ fn unpack(archive: Archive, root: &Path) -> io::Result<usize> {
             return Err(io::Error::other(format!("more than {FILES_MAX} files or {} GiB", BYTES_MAX >> 30)));
         }
         let kind = entry.header().entry_type();
+        if target == root && !kind.is_dir() && !kind.is_file() {
+            return Err(io::Error::other("it is neither a file nor a folder: links are not followed"));
+        }
         if kind.is_dir() {
             fs::create_dir_all(&target)?;
         } else if kind.is_file() {
@@ -204,6 +215,8 @@ fn unpack(archive: Archive, root: &Path) -> io::Result<usize> {
             count += 1;
         }
     }
+    // what fills up an archive behind its end is taken too: the far side sends it in any case
+    io::copy(&mut archive.into_inner().take(PADDING_BYTES_MAX), &mut io::sink())?;
     Ok(count)
 }
 

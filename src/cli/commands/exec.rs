@@ -1,9 +1,11 @@
 //! `claw ssh` and `claw exec`: a shell, or a command, on a host or in an agent's container.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
 
 use clap::Args;
-use claw_core::operate::{Command, Input, Size, Terminal};
+use claw_core::operate::{Channel, Command, Ended, Input, Pipe, Size, Terminal};
+use claw_core::provider::BoxFuture;
 use crossterm::terminal;
 use tokio::sync::mpsc::Sender;
 
@@ -72,16 +74,22 @@ fn run(session: &Session, subject: &Subject, action: &str, words: Vec<String>, t
         tty.then(|| Terminal { kind: setup.env("TERM").unwrap_or("xterm-256color").to_owned(), size: size() });
     let command = Command { words, shell: action == "ssh", terminal };
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    let streams = Streams::with(receiver);
-    let raw = if tty { Some(Raw::enter()?) } else { None };
+    let near = Near { streams: Streams::with(receiver), tty, raw: Mutex::default() };
     let ended = super::wait(async {
         if tty {
             watch_size(sender.clone());
         }
         feed(sender, std::io::stdin());
-        operate.exec(&subject.target, &command, &streams).await
+        let work = operate.exec(&subject.target, &command, &near);
+        if !tty {
+            return work.await;
+        }
+        tokio::select! {
+            ended = work => ended,
+            code = told_to_end() => Ok(Ended::Code(code)),
+        }
     })?;
-    drop(raw);
+    drop(near);
     let failure = ended.as_ref().err().cloned();
     recorded(
         session,
@@ -124,13 +132,49 @@ fn watch_size(sender: Sender<Input>) {
     drop(sender);
 }
 
+/// Waits until this process is told to end, and returns the exit code that means: the terminal must be put right first.
+async fn told_to_end() -> u32 {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let (Ok(mut end), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+            return tokio::select! { _ = end.recv() => 143, _ = hangup.recv() => 129 };
+        }
+    }
+    std::future::pending().await
+}
+
+/// The near end. Its terminal passes keys on only while the far side is there: until then ^C ends claw.
+struct Near {
+    streams: Streams,
+    tty: bool,
+    raw: Mutex<Option<Raw>>,
+}
+
+impl Pipe for Near {
+    fn read(&self) -> BoxFuture<'_, Input> {
+        self.streams.read()
+    }
+
+    fn started(&self) -> io::Result<()> {
+        if self.tty {
+            let raw = Raw::enter()?;
+            *self.raw.lock().unwrap_or_else(PoisonError::into_inner) = Some(raw);
+        }
+        Ok(())
+    }
+
+    fn write<'a>(&'a self, channel: Channel, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
+        self.streams.write(channel, bytes)
+    }
+}
+
 /// A terminal that passes every key on, ^C among them, until this is dropped.
 struct Raw;
 
 impl Raw {
-    fn enter() -> Result<Self, CommandError> {
-        terminal::enable_raw_mode()
-            .map_err(|error| CommandError::failed(format!("failed to prepare the terminal: {error}")))?;
+    fn enter() -> io::Result<Self> {
+        terminal::enable_raw_mode()?;
         Ok(Self)
     }
 }

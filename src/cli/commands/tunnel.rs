@@ -1,6 +1,8 @@
 //! `claw tunnel`: a port of an agent on this machine, for as long as the command runs.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use clap::Args;
 use claw_core::operate::{Channel, Input, Pipe};
@@ -61,13 +63,18 @@ async fn serve(subject: Subject, port: u16, local: u16) -> Result<(), CommandErr
     };
     let listener = TcpListener::bind(("127.0.0.1", local)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    // listened for before anybody can know that there is something to end, and all the time
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    if poll_fn(|ctx| Poll::Ready(interrupted.as_mut().poll(ctx).is_ready())).await {
+        return Ok(());
+    }
     render::out(format_args!("http://{address}"));
     render::err(format_args!("{} is there until ^C", subject.name));
     let turns = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
     loop {
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted.map_err(failed)?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
         };
         let Ok(turn) = std::sync::Arc::clone(&turns).acquire_owned().await else { return Ok(()) };
         let subject = subject.clone();

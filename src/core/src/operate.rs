@@ -69,6 +69,11 @@ pub trait Pipe: Send + Sync {
     /// Returns what comes next. After `End` it is not asked again.
     fn read(&self) -> BoxFuture<'_, Input>;
 
+    /// Hears that the command on the far side is there, and takes what is typed. An error ends the connection.
+    fn started(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Takes bytes from the far side; an error ends the connection.
     fn write<'a>(&'a self, channel: Channel, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>>;
 }

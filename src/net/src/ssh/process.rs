@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::ssh::exec::{Running, agreed, status_in};
 use crate::ssh::session::{Lease, Session};
+use crate::ssh::stream::taken_within;
 use crate::ssh::{Connection, SshError, Status};
 
 /// Events waiting for the reader: with packets of 32 KiB at most 2 MiB.
@@ -123,8 +124,9 @@ async fn carry(mut running: Running, events: mpsc::Sender<ProcessEvent>, stall_t
                 return;
             }
         };
-        if events.send_timeout(event, stall_time).await.is_err() {
-            return;
+        match taken_within(stall_time, events.send(event)).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
         }
     }
 }

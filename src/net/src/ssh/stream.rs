@@ -23,6 +23,8 @@ use crate::ssh::session::Lease;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// The size of one read from the caller: an SSH packet's payload.
 const CHUNK_BYTES: usize = 32 * 1024;
+/// How many waits make up the time a reader may let its full buffer stand.
+const STALL_WAITS: u32 = 10;
 
 /// A two-way byte stream through a server. Dropping it ends the channel: what was written is still sent, then the
 /// other side has a moment to finish, then it is closed by force.
@@ -97,15 +99,29 @@ impl Pump {
     }
 }
 
+/// Returns what taking comes to; nothing when the taker does not get on with it in time.
+///
+/// Time in which the whole process stood still counts as one short wait: where standard output blocks because somebody
+/// reads it slowly, the taker had no chance, and takes on as soon as it can.
+pub(crate) async fn taken_within<T>(stall_time: Duration, take: impl Future<Output = T>) -> Option<T> {
+    let mut take = std::pin::pin!(take);
+    for _ in 0..STALL_WAITS {
+        if let Ok(taken) = tokio::time::timeout(stall_time / STALL_WAITS, &mut take).await {
+            return Some(taken);
+        }
+    }
+    None
+}
+
 /// Carries what the server sends to the caller, or to nowhere once the caller is gone, until the channel is closed.
 async fn inward(read: &mut ChannelReadHalf, mut to_caller: WriteHalf<DuplexStream>, stall_time: Duration) -> End {
     let mut is_heard = true;
     loop {
         match read.wait().await {
             Some(ChannelMsg::Data { data }) if is_heard => {
-                match tokio::time::timeout(stall_time, to_caller.write_all(&data)).await {
-                    Ok(written) => is_heard = written.is_ok(),
-                    Err(_) => return End::Stalled,
+                match taken_within(stall_time, to_caller.write_all(&data)).await {
+                    Some(written) => is_heard = written.is_ok(),
+                    None => return End::Stalled,
                 }
             }
             Some(ChannelMsg::Eof) => {
