@@ -82,6 +82,7 @@ fn surroundings() -> Surroundings {
     Surroundings {
         profiles: BTreeMap::from([("default".to_owned(), vec!["ANTHROPIC_API_KEY".to_owned()])]),
         workspaces: BTreeMap::from([("w".to_owned(), BTreeMap::from([("SOUL.md".to_owned(), file)]))]),
+        ..Surroundings::default()
     }
 }
 
@@ -94,7 +95,7 @@ fn as_wanted(desired: &Desired) -> Observed {
         address: address.clone(),
         state: State::Present(Actual { fields: copied(&resource.fields), ..Actual::default() }),
     });
-    Observed::fold(vec![Report { place: "docker".into(), observations: observations.collect(), incomplete: None }])
+    Observed::fold(vec![Report { place: "docker".into(), observations: observations.collect(), ..Report::default() }])
 }
 
 /// A copy that shares nothing, as one read from an engine.

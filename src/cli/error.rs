@@ -2,6 +2,7 @@
 
 use claw_core::fleet::SourceFile;
 use claw_core::problem::Problem;
+pub use claw_core::text::chain;
 
 use crate::exit::{self, Exit};
 
@@ -52,17 +53,6 @@ impl CommandError {
     pub fn from_error(exit: Exit, error: &dyn std::error::Error) -> Self {
         Self::new(exit, format!("failed to {}", chain(error)))
     }
-}
-
-/// Returns an error's text with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 macro_rules! from_vault {

@@ -13,7 +13,7 @@ use claw_core::operate::{
     Channel, Command, Ended, Input, Layer, LogQuery, Operate, OperateError, Operated, Pipe, Power, Target,
 };
 use claw_core::provider::{ApplyError, BoxFuture};
-use claw_core::text::clean;
+use claw_core::text::{chain, clean};
 use claw_openclaw::health::Health;
 use claw_openclaw::{chat, layout};
 use futures_util::{Stream, StreamExt};
@@ -198,17 +198,7 @@ async fn dial(agent: &Agent<'_>, port: u16) -> Result<Box<dyn claw_openclaw::gat
     };
     let port = port.ok_or_else(|| OperateError::new(format!("find the port of {id}: it is not open yet")))?;
     let stream = agent.endpoint.dial(&host, port).await;
-    stream.map_err(|error| OperateError::new(format!("reach port {port} of {id}: {}", chain(&error))))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    clean(&text, 300)
+    stream.map_err(|error| OperateError::new(format!("reach port {port} of {id}: {}", clean(&chain(&error), 300))))
 }
 
 async fn connect(agent: &Agent<'_>, port: u16, pipe: &dyn Pipe) -> Result<(), OperateError> {

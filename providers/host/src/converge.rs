@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use claw_core::plan::{Action, Step};
 use claw_core::provider::{ApplyError, Class, StepContext};
-use claw_core::text::clean;
+use claw_core::text::{chain, clean};
 use claw_net::ssh::{Connection, Exec, Key, Patience, Pin, SshError, Status};
 
 use crate::access::{Block, Keys, OTHERS};
@@ -300,15 +300,4 @@ pub fn failed(what: &str, error: &SshError) -> ApplyError {
     let mut failed = ApplyError::new(class, format!("{what}: failed to {}", chain(error)));
     failed.help = error.help();
     failed
-}
-
-/// Returns an error's text with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

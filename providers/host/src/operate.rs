@@ -8,9 +8,9 @@ use claw_core::operate::{
 };
 use claw_core::provider::BoxFuture;
 use claw_core::ssh::PublicKey;
+use claw_core::text::chain;
 use claw_net::ssh::{Connection, Patience, Process, ProcessEvent, ProcessInput, Pty, SshError, Status};
 
-use crate::converge::chain;
 use crate::provider::HostProvider;
 use crate::script::{new_host_key, quote};
 

@@ -24,6 +24,17 @@ pub fn clean(text: &str, letters_max: usize) -> String {
     out.trim().to_owned()
 }
 
+/// Returns an error's text with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// Returns the days of a time such as `90d` or `12w`; `None` where it is neither.
 pub fn days(text: &str) -> Option<i32> {
     let (number, days_each) = match text.strip_suffix('d') {

@@ -19,9 +19,8 @@ use crate::setup::Setup;
 
 /// Replace the key a host shows
 ///
-/// 1. `claw rotate host-key HOST` makes the next key on the host and pins it beside the current one: commit. 2. `claw
-/// apply` has sshd show it, and puts the old one back where a fresh login does not see it. 3. `--finish` pins the new one
-/// only: commit.
+/// `claw rotate host-key HOST` makes the next key on the host and pins it beside the current one: commit. `claw apply` has
+/// sshd show it, and puts the old one back where a fresh login does not see it. `--finish` pins the new one only: commit.
 #[derive(Debug, Args)]
 pub struct HostKey {
     /// The host.

@@ -24,10 +24,9 @@ use crate::setup::{self, Setup};
 
 /// Replace claw's own login key, without ever being shut out
 ///
-/// 1. `claw rotate ssh` makes the next key: commit. 2. `claw apply` puts it beside the old one and logs in with it, host by
-/// host. 3. `claw rotate ssh --finish` makes it the current one, once every host has let it in: commit. 4. `claw apply`
-/// removes the old one, host by host, only where the new one is proven. Hosts that are off stay pending: a later apply
-/// finishes them.
+/// `claw rotate ssh` makes the next key: commit. `claw apply` puts it beside the old one and logs in with it, host by host.
+/// `claw rotate ssh --finish` makes it the current one, once every host has let it in: commit. The next `claw apply` removes
+/// the old one, only where the new one is proven. Hosts that are off stay pending: a later apply finishes them.
 #[derive(Debug, Args)]
 pub struct Ssh {
     /// Make the next key the current one.
