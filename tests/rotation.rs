@@ -294,6 +294,46 @@ fn a_host_key_is_replaced_on_the_host_and_pinned_before_it_is_shown() {
 }
 
 #[test]
+fn hosts_that_fall_silent_stay_pending_and_the_others_go_on() {
+    if !machines() {
+        return;
+    }
+    let rig = Rig::new("rtmute", 3);
+    let [_, walled, stopped] = &rig.hosts[..] else { panic!("three hosts") };
+    let mut command = rig.fleet.command(&["rotate", "ssh", "--now", "--yes"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    walled.run("iptables -I INPUT -p tcp --dport 22 -j DROP");
+    stopped.run("pkill -STOP sshd");
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert!([0, 4].contains(&ran.code), "{}", ran.all());
+    rig.fleet.claw(&["exec", "h1", "--", "true"]).ok();
+    walled.run("iptables -D INPUT -p tcp --dport 22 -j DROP");
+    stopped.run("pkill -CONT sshd");
+    crate::support::wait_until("every host answers", || rig.shut(3).is_empty());
+    // a change that was under way there is undone or confirmed by now, or put right
+    rig.rotate(&["--now", "--yes"]).ok();
+    let current = rig.key("ssh_current").unwrap();
+    for host in 0..3 {
+        assert_eq!(rig.lets_in(host), std::slice::from_ref(&current), "h{}", host + 1);
+    }
+}
+
+#[test]
+fn without_an_identity_no_login_key_is_put_anywhere() {
+    let host = format!("[hosts.attic]\non = \"ssh\"\naddress = \"192.0.2.1\"\nhost_key = \"{SOME_KEY}\"\n");
+    let fleet = Fleet::new("rtnobody", &host);
+    fleet.claw(&["plan", "--sandbox"]).ok().says("+ access/attic");
+    std::fs::remove_file(fleet.home().join(".config/claw/identity.txt")).unwrap();
+    fleet.claw(&["check"]).ok();
+    // a public key that nobody can hold against its private half may be anybody's
+    fleet.claw(&["plan", "--sandbox"]).ok().says("create access: held, ").says("identity");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).exits(3);
+}
+
+const SOME_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICXvU3dt1jlxSwQeBLnr4ufPoLw6sfaWiOOk8ejxuMWQ";
+
+#[test]
 fn a_rotation_two_people_begin_is_one() {
     let runs = Mutex::new(Vec::new());
     let fleet = Fleet::new("rttwo", "");

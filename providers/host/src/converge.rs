@@ -68,7 +68,7 @@ impl Machine<'_> {
                 self.root("install the engine", &script::install("docker.io"), INSTALL_SECONDS_MAX).await?;
             }
             (ctx.progress)("starting the engine");
-            self.root("start the engine", script::START_ENGINE, SHORT_SECONDS_MAX * 2).await?;
+            self.root("start the engine", &script::start_engine(), SHORT_SECONDS_MAX * 2).await?;
         }
         if self.login.user != "root" && wants("engine_user") {
             (ctx.progress)("letting claw's user use the engine");

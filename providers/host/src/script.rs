@@ -75,7 +75,7 @@ say disk "$(df -Pm / | awk 'NR == 2 {{ print $4 }}')"
 if [ -f "$home/.ssh/authorized_keys" ]; then say keys "$(head -c 262144 "$home/.ssh/authorized_keys" | base64 | tr -d '\n')"; fi
 {{ sshd -T 2>/dev/null || true; }} | grep -E -i '^({sshd}) ' | while read -r name value; do say "sshd.$name" "$value"; done
 if command -v dockerd >/dev/null; then say engine installed; fi
-if command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1; then say engine running; fi
+{ENGINE_ANSWERS}if engine_answers; then say engine running; fi
 if id -nG "$user" | tr ' ' '\n' | grep -qx docker; then say engine_user "$user"; fi
 if [ -f /etc/apt/apt.conf.d/20auto-upgrades ] && command -v unattended-upgrade >/dev/null; then
   grep -q '^APT::Periodic::Unattended-Upgrade "1";' /etc/apt/apt.conf.d/20auto-upgrades && say updates on
@@ -163,7 +163,8 @@ WantedBy=multi-user.target
 
 /// Has sshd read its configuration again, wherever it was started from. Sessions go on.
 pub const RELOAD_SSHD: &str = r#"reload_sshd() {
-  if [ -d /run/systemd/system ]; then systemctl reload ssh 2>/dev/null || systemctl reload sshd; return; fi
+  # one that waits for its first connection reads the new configuration anyway
+  if [ -d /run/systemd/system ]; then systemctl try-reload-or-restart ssh sshd 2>/dev/null || true; return; fi
   for pid in $(pgrep -x sshd || true); do
     # the one that listens: it is not the child of another sshd
     parent=$(awk '/^PPid:/ { print $2 }' /proc/$pid/status 2>/dev/null) || continue
@@ -256,12 +257,23 @@ pub fn install(packages: &str) -> String {
     )
 }
 
+/// Whether the engine answers. Its command line is a package of its own on newer systems, and claw does without it.
+const ENGINE_ANSWERS: &str = "engine_answers() {
+  if command -v docker >/dev/null; then timeout 10 docker version >/dev/null 2>&1; return; fi
+  [ -S /var/run/docker.sock ] && pgrep -x dockerd >/dev/null
+}
+";
+
 /// Starts the engine now and at boot, and waits until it answers.
-pub const START_ENGINE: &str = "if [ -d /run/systemd/system ]; then systemctl enable --now docker >/dev/null 2>&1; \
+pub fn start_engine() -> String {
+    format!("{ENGINE_ANSWERS}{START_ENGINE}")
+}
+
+const START_ENGINE: &str = "if [ -d /run/systemd/system ]; then systemctl enable --now docker >/dev/null 2>&1; \
     else service docker start >/dev/null 2>&1; fi || true\n\
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do \
-    docker version >/dev/null 2>&1 && exit 0; sleep 1; done\n\
-    docker version 2>&1 | tail -n 1 >&2; exit 71\n";
+    engine_answers && exit 0; sleep 1; done\n\
+    echo 'the engine is installed and does not answer: look at `journalctl -u docker` there' >&2; exit 71\n";
 
 /// Lets a user who is not root use the engine. Whoever may use sudo without a password may do no less.
 pub fn let_use_engine(user: &str) -> String {
@@ -364,7 +376,7 @@ mod tests {
             put_keys("root", "/root", "ssh-ed25519 AAAA\n"),
             mark("k7f3q2 attic"),
             install("docker.io"),
-            START_ENGINE.to_owned(),
+            start_engine(),
             updates(),
             guard(),
             GUARD.to_owned(),

@@ -1,12 +1,12 @@
 //! `claw health`: how agents and hosts are, layer by layer, and what failed.
 
 use clap::Args;
-use claw_core::operate::{Layer, Target};
+use claw_core::operate::{Layer, OperateError, Target};
 use claw_core::text::clean;
 use serde_json::json;
 
 use super::Outcome;
-use super::operate::{Subject, find, open};
+use super::operate::{Subject, find, open, recorded};
 use crate::args::Global;
 use crate::exit;
 use crate::render::{self, style};
@@ -33,6 +33,11 @@ impl Health {
             looks.push(subject.operate()?.health(&subject.target));
         }
         let found = super::wait(futures_util::future::join_all(looks))?;
+        for (subject, layers) in subjects.iter().zip(&found) {
+            let failure = layers.iter().find_map(|layer| layer.outcome.as_ref().err());
+            let failure = failure.map_or(Ok(()), |why| Err(OperateError::new(why.clone())));
+            recorded(&session, "health", subject, "", failure).ok(); // what failed is shown below
+        }
         let well = found.iter().flatten().all(|layer| layer.outcome.is_ok());
         if global.json {
             let rows: Vec<_> = subjects.iter().zip(&found).map(|(subject, layers)| facts(subject, layers)).collect();
