@@ -287,6 +287,43 @@ fn who_may_log_in_is_put_right_and_strangers_go_only_where_asked() {
 }
 
 #[test]
+fn a_file_of_keys_that_claw_cannot_read_whole_is_left_alone() {
+    if !machines() {
+        return;
+    }
+    let (fleet, machine) = fleet_on("hswhat", "bare", "", "");
+    // somebody's comment in another encoding, a file that is far too large, a link
+    for spoil in [
+        "printf '# caf\\351\\n' >>",
+        "head -c 70000 /dev/zero | tr '\\0' '#' >>",
+        "mv /root/.ssh/authorized_keys /root/keys && ln -s /root/keys ",
+    ] {
+        machine.run("cp /root/.ssh/authorized_keys /root/saved");
+        machine.run(&format!("{spoil}/root/.ssh/authorized_keys"));
+        let before = machine.run("sha256sum </root/.ssh/authorized_keys; stat -c %F /root/.ssh/authorized_keys");
+        plan(&fleet).exits(3).says("authorized_keys: it ");
+        apply(&fleet).exits(3);
+        assert_eq!(machine.run("sha256sum </root/.ssh/authorized_keys; stat -c %F /root/.ssh/authorized_keys"), before);
+        machine.run("rm /root/.ssh/authorized_keys; cp /root/saved /root/.ssh/authorized_keys");
+    }
+    plan(&fleet).exits(2);
+}
+
+#[test]
+fn a_bridge_that_is_not_dockers_is_no_way_out_for_the_guard() {
+    if !machines() {
+        return;
+    }
+    let (fleet, machine) = fleet_on("hsbridge", "engine", "", "");
+    machine.run("ip link add br-lan type bridge; ip link set br-lan up");
+    apply(&fleet).ok();
+    converged(&fleet);
+    let rules = machine.run("iptables -t mangle -S CLAW-GUARD");
+    let at = |text: &str| rules.find(text).unwrap_or_else(|| panic!("{text} is not in\n{rules}"));
+    assert!(at("-i br-lan -j RETURN") < at("-i br-+"), "{rules}");
+}
+
+#[test]
 fn ranges_that_would_shut_us_out_are_held_and_others_are_written() {
     if !machines() {
         return;
@@ -351,6 +388,7 @@ fn a_host_is_left_as_it_was_found_and_left_alone_where_the_file_says_so() {
     fleet.claw(&["apply", "--yes", "--allow-destroy", "ann"]).ok();
     converged(&fleet);
     assert_eq!(machine.keys(), before);
+    fleet.claw(&["destroy", "attic", "--yes"]).exits(64).says("state = \"absent\"");
     let left = "ls -d /var/lib/claw /etc/ssh/sshd_config.d/10-claw.conf /etc/systemd/system/claw-* 2>/dev/null; \
         iptables -t mangle -S | grep CLAW; docker ps -aq; docker volume ls -q; true";
     assert_eq!(machine.run(left), "", "nothing of claw's is left");

@@ -33,12 +33,16 @@ pub struct Machine {
     pub port: u16,
     /// Its host key, as the fleet file pins it.
     pub host_key: String,
+    #[expect(dead_code, reason = "held until it is dropped: another process with the same tests waits for its turn")]
+    turn: std::fs::File,
 }
 
 impl Machine {
     /// Starts one of an image, `bare`, `offline` or `engine`, that lets the fleet's person in, and waits for its sshd.
     pub fn start(name: &str, image: &str, fleet: &Fleet) -> Self {
         let name = format!("claw-machine-{name}");
+        let turn = std::fs::File::create(std::env::temp_dir().join(format!("{name}.lock"))).unwrap();
+        turn.lock().unwrap();
         docker(&["rm", "-f", "-v", &name]);
         let key = format!("AUTHORIZED_KEY={}", person(fleet).trim());
         let engine = format!("ENGINE={}", u8::from(image == "engine"));
@@ -56,7 +60,7 @@ impl Machine {
             }
             Some(port)
         });
-        let mut machine = Self { name, port: port.expect("a machine starts"), host_key: String::new() };
+        let mut machine = Self { name, port: port.expect("a machine starts"), host_key: String::new(), turn };
         wait_until("its sshd has a key", || machine.try_run("test -s /etc/ssh/ssh_host_ed25519_key.pub").is_some());
         machine.host_key = machine.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
         wait_until("its sshd listens", || machine.try_run("pgrep -x sshd").is_some());

@@ -286,6 +286,13 @@ fn a_host_key_is_replaced_on_the_host_and_pinned_before_it_is_shown() {
     let text = fleet.read("fleet.toml");
     assert!(!text.contains(&machine.host_key) && !text.contains("host_key_next"), "{text}");
     fleet.claw(&["plan", "--detailed-exitcode"]).ok();
+    // a third one is new, and not the first again; what was left behind is gone
+    fleet.claw(&["rotate", "host-key", "attic"]).ok();
+    let text = fleet.read("fleet.toml");
+    assert!(!text.contains(&machine.host_key), "{text}");
+    fleet.claw(&["apply", "--yes"]).ok();
+    fleet.claw(&["rotate", "host-key", "attic", "--finish"]).ok();
+    assert_eq!(machine.run("ls /var/lib/claw/keys | grep -c pub"), "1");
     // the private half never left the machine, and nobody else there can read it
     assert_eq!(
         machine.run("stat -c '%a %U' $(sed -n 's/^hostkey //p' /etc/ssh/sshd_config.d/10-claw.conf)"),

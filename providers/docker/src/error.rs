@@ -4,6 +4,8 @@ use bollard::errors::Error as Engine;
 use claw_core::provider::{ApplyError, Class};
 use claw_core::text::clean;
 
+use crate::over_ssh::SILENT;
+
 /// Returns an engine's error as a step's. `what` reads after "failed to".
 pub fn failed(what: &str, error: Engine) -> ApplyError {
     let (class, text, help) = explain(&error);
@@ -40,7 +42,12 @@ fn status(error: &Engine) -> Option<u16> {
 pub fn explain(error: &Engine) -> (Class, String, Option<&'static str>) {
     let text = clean(&chain(error), 300);
     let lower = text.to_lowercase();
-    let unreachable: [(&str, Class, &str); 4] = [
+    let unreachable: [(&str, Class, &str); 5] = [
+        (
+            SILENT,
+            Class::Fatal,
+            "it was waited for as long as one that boots takes: `claw health` says how far it can be reached",
+        ),
         (
             "permission denied",
             Class::Fatal,

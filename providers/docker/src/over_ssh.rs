@@ -19,6 +19,8 @@ use crate::endpoint::{CALL_SECONDS_MAX, Endpoint};
 
 /// Where the engine listens on its machine.
 const SOCKET: &str = "/var/run/docker.sock";
+/// What the error of a host begins with that was waited for in vain.
+pub const SILENT: &str = "the host does not answer";
 /// How many idle channels are kept for the next call: opening one costs a round trip.
 const IDLE_MAX: usize = 8;
 
@@ -94,9 +96,11 @@ impl SshSocket {
 }
 
 fn as_io(error: SshError) -> io::Error {
+    if matches!(error, SshError::Unreachable { .. } | SshError::TimedOut { .. } | SshError::Blocked { .. }) {
+        return io::Error::other(format!("{SILENT}: {}", claw_core::text::chain(&error)));
+    }
     let kind = match &error {
         SshError::ForwardingRefused { .. } => io::ErrorKind::ConnectionRefused,
-        SshError::TimedOut { .. } => io::ErrorKind::TimedOut,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)

@@ -171,7 +171,10 @@ async fn crashed_error(agent: &Agent<'_>, name: &str, word: &str) -> ApplyError 
 }
 
 async fn last_words(agent: &Agent<'_>, name: &str) -> String {
-    let text = logs(agent, name, "5").await;
-    let last = text.lines().rev().map(|line| clean(line, 300)).find(|line| !line.is_empty());
+    let text = logs(agent, name, "20").await;
+    let lines: Vec<String> = text.lines().map(|line| clean(line, 300)).filter(|line| !line.is_empty()).collect();
+    // one that crashes again and again may have begun anew: what it complained about says more than its first words
+    let complains = |line: &&String| ["fatal", "error"].iter().any(|word| line.to_lowercase().contains(word));
+    let last = lines.iter().rfind(complains).or(lines.last());
     last.map_or_else(String::new, |line| format!("; it said: {line}"))
 }

@@ -11,7 +11,8 @@ use claw_net::ssh::{Connection, Exec, Key, Patience, Pin, SshError, Status};
 use crate::access::{Block, Keys, OTHERS};
 use crate::facts::{BYTES_MAX, Facts};
 use crate::login::Login;
-use crate::script::{self, FOLDER, ROLLBACK_SECONDS, SSHD_FILE};
+use crate::rollback::{self, CHANGE_SECONDS_MAX, UNDONE, WAIT_SECONDS};
+use crate::script::{self, FOLDER, GUARD_OFF, SSHD_FILES, SSHD_FILES_AND_KEY};
 
 /// How long a look or a small change may take, in seconds.
 const SHORT_SECONDS_MAX: u64 = 60;
@@ -21,6 +22,18 @@ const INSTALL_SECONDS_MAX: u64 = 900;
 /// How often a fresh login is tried, and how long after the one before: together less than the host waits.
 const PROOF_TRIES_MAX: u32 = 6;
 const PROOF_WAIT: Duration = Duration::from_millis(500);
+
+/// A change that could shut us out.
+struct Change<'a> {
+    /// What it is; reads after "failed to".
+    what: &'a str,
+    /// The files it replaces.
+    paths: &'a [&'a str],
+    /// What else its undoing takes, as a script.
+    also: &'a str,
+    /// How it is made.
+    script: &'a str,
+}
 
 /// One host and the way to it.
 pub struct Machine<'a> {
@@ -83,12 +96,17 @@ impl Machine<'_> {
         }
         if wants("guard") {
             (ctx.progress)("keeping containers from the host");
-            self.root("keep containers from the host", &script::guard(), INSTALL_SECONDS_MAX).await?;
+            let what = "keep containers from the host";
+            self.root(what, &script::guard_needs(), INSTALL_SECONDS_MAX).await?;
+            let change = Change { what, paths: &[], also: GUARD_OFF, script: &script::guard() };
+            self.guarded(change, None).await?;
         }
         if wants("sshd") || wants("host_key") || wants("unconfirmed") {
             (ctx.progress)("hardening sshd");
-            let change = script::harden(&self.login.user, &self.login.host_key.to_string());
-            self.guarded("harden sshd", &[SSHD_FILE], &change, None).await?;
+            let key = self.login.host_key.to_string();
+            let script = script::harden(&self.login.user, &key);
+            self.guarded(Change { what: "harden sshd", paths: &SSHD_FILES, also: ":", script: &script }, None).await?;
+            self.root("settle the host key", &script::settle_host_key(&key), SHORT_SECONDS_MAX).await?;
         }
         Ok(())
     }
@@ -96,12 +114,14 @@ impl Machine<'_> {
     /// Does a step about who may log in.
     pub async fn access(&self, step: &Step, ctx: StepContext<'_>) -> Result<(), ApplyError> {
         let facts = self.refuse_foreign().await?;
-        let keys = Keys::read(facts.keys.as_deref().unwrap_or_default(), self.fleet);
+        let old = facts.keys.as_ref().map_err(|why| {
+            ApplyError::fatal(format!("change who may log in: {}/.ssh/authorized_keys: {why}", facts.home)).help(
+                "nothing was changed: somebody else's keys could be lost. Make it a plain file that claw can read",
+            )
+        })?;
+        let keys = Keys::read(old, self.fleet);
         let Some(after) = step.action.after() else {
-            // the last thing that is done on a host that goes: nobody logs in to confirm it
-            let text = keys.with(self.fleet, None, false);
-            let script = script::put_keys(&self.login.user, &facts.home, &text);
-            return self.root("remove claw's keys", &script, SHORT_SECONDS_MAX).await.map(drop);
+            return self.remove_keys(&facts, &keys, old).await;
         };
         let wanted = Block::of(after);
         let exclusive = after.contains_key(OTHERS);
@@ -112,28 +132,45 @@ impl Machine<'_> {
             ));
         }
         // first everything old and new side by side; what goes, goes once what stays is proven
-        let old = keys.block.clone().unwrap_or_default();
         let mut both = wanted.clone();
-        both.control.extend(old.control.iter().cloned());
+        both.control.extend(keys.block.iter().flat_map(|block| block.control.iter().cloned()));
         let file = format!("{}/.ssh/authorized_keys", facts.home);
-        let put = |block: &Block, exclusive: bool| {
-            script::put_keys(&self.login.user, &facts.home, &keys.with(self.fleet, Some(block), exclusive))
-        };
+        let between = keys.with(self.fleet, Some(&both), false);
+        let last = keys.with(self.fleet, Some(&wanted), exclusive);
+        let put = |old: &str, new: &str| script::put_keys(&self.login.user, &facts.home, old, new);
         (ctx.progress)("putting the keys in place and logging in with them");
-        self.guarded("put the keys in place", &[&file], &put(&both, false), Some(&proofs)).await?;
-        if both != wanted || exclusive {
+        let paths = &[file.as_str()][..];
+        let script = put(old, &between);
+        self.guarded(Change { what: "put the keys in place", paths, also: ":", script: &script }, Some(&proofs))
+            .await?;
+        if last != between {
             (ctx.progress)("removing the keys that go, and logging in again");
-            self.guarded("remove keys", &[&file], &put(&wanted, exclusive), Some(&proofs)).await?;
+            let script = put(&between, &last);
+            self.guarded(Change { what: "remove keys", paths, also: ":", script: &script }, Some(&proofs)).await?;
         }
         Ok(())
     }
 
+    /// The last thing that is done on a host that goes. Somebody else has to be able to log in afterwards.
+    async fn remove_keys(&self, facts: &Facts, keys: &Keys, old: &str) -> Result<(), ApplyError> {
+        if keys.others.is_empty() {
+            return Err(ApplyError::fatal(format!(
+                "remove claw's keys from {}: nobody could log in any more",
+                self.id
+            ))
+            .help("put a key of your own into authorized_keys there, outside claw's block, then apply again"));
+        }
+        let script = script::put_keys(&self.login.user, &facts.home, old, &keys.with(self.fleet, None, false));
+        self.root("remove claw's keys", &script, SHORT_SECONDS_MAX).await.map(drop)
+    }
+
     async fn remove_host(&self, ctx: StepContext<'_>) -> Result<(), ApplyError> {
         self.refuse_foreign().await?;
-        (ctx.progress)("taking claw's rules and units off");
+        (ctx.progress)("taking claw's settings, rules and units off");
+        let script = script::soften();
+        let change = Change { what: "put sshd back", paths: &SSHD_FILES_AND_KEY, also: ":", script: &script };
+        self.guarded(change, None).await?;
         self.root("take claw's rules off", script::REMOVE, SHORT_SECONDS_MAX).await?;
-        let change = format!("{}rm -f {SSHD_FILE}\nreload_sshd\n", script::RELOAD_SSHD);
-        self.guarded("put sshd back", &[SSHD_FILE], &change, None).await?;
         self.root("remove claw's folder", &format!("rm -rf {FOLDER}"), SHORT_SECONDS_MAX).await.map(drop)
     }
 
@@ -155,29 +192,29 @@ impl Machine<'_> {
     }
 
     /// Makes a change that could shut us out: armed, made, proven by fresh logins, confirmed. Else undone.
-    async fn guarded(
-        &self,
-        what: &str,
-        paths: &[&str],
-        change: &str,
-        proofs: Option<&[Key]>,
-    ) -> Result<(), ApplyError> {
+    async fn guarded(&self, change: Change<'_>, proofs: Option<&[Key]>) -> Result<(), ApplyError> {
         let token = token();
-        let script = format!("{}{change}", script::arm(&token, paths));
-        let outcome = match self.root(what, &script, SHORT_SECONDS_MAX).await {
-            Ok(_) => self.prove(what, &token, proofs).await,
+        let script = format!("{}{}", rollback::arm(&token, change.paths, change.also), change.script);
+        let outcome = match self.root(change.what, &script, CHANGE_SECONDS_MAX).await {
+            // what was proven false is not tried again
+            Ok(_) => self.prove(change.what, &token, proofs).await.map_err(|mut error| {
+                error.class = Class::Fatal;
+                error
+            }),
             Err(error) => Err(error),
         };
         let Err(mut error) = outcome else { return Ok(()) };
         // the host would undo it by itself; over the connection that is still open it is quicker
-        let undone = self.root("undo it", &script::undo(&token), SHORT_SECONDS_MAX).await.is_ok();
-        error.rolled_back = true;
-        error.class = Class::Fatal; // what was undone is not tried again
-        error.reason.push_str(&if undone {
-            "; it was undone".to_owned()
-        } else {
-            format!("; the host undoes it by itself within {ROLLBACK_SECONDS} s")
-        });
+        let now = self.login.connection.with_patience(Patience::ONCE);
+        let undone = self.root_over(&now, "undo it", &rollback::undo(&token), CHANGE_SECONDS_MAX).await;
+        let (back, text) = match undone {
+            Ok(said) if String::from_utf8_lossy(&said).contains(UNDONE) => (true, "; it was undone".to_owned()),
+            // nothing was armed, or the host was quicker, or the confirmation came through and its answer did not
+            Ok(_) => (false, String::new()),
+            Err(_) => (true, format!("; the host undoes it by itself within {WAIT_SECONDS} s")),
+        };
+        error.rolled_back = back;
+        error.reason.push_str(&text);
         Err(error)
     }
 
@@ -195,7 +232,7 @@ impl Machine<'_> {
         for (at, keys) in each.iter().enumerate() {
             let fresh = self.fresh(keys.as_deref(), pins.as_deref()).await.map_err(|error| shut_out(&error))?;
             let last = at + 1 == each.len();
-            let script = if last { script::confirm(token) } else { "true".to_owned() };
+            let script = if last { rollback::confirm(token) } else { "true".to_owned() };
             let line = script::as_root(&self.login.user, SHORT_SECONDS_MAX, &script);
             let outcome = fresh.exec(&line, &[], exec("confirm", SHORT_SECONDS_MAX)).await;
             fresh.close().await;
@@ -234,6 +271,10 @@ impl Machine<'_> {
     ) -> Result<Vec<u8>, ApplyError> {
         let line = script::as_root(&self.login.user, seconds_max, script);
         let output = connection.exec(&line, &[], exec(what, seconds_max + 10)).await;
+        if matches!(output, Err(SshError::CommandTimedOut { .. })) {
+            // what does not answer within twice its time is gone, whatever the connection believes: the next use finds out
+            connection.close().await;
+        }
         let output = output.map_err(|error| failed(what, &error))?;
         match output.status {
             Status::Code(0) => Ok(output.stdout),
@@ -296,7 +337,9 @@ fn last_line(bytes: &[u8]) -> String {
 
 /// Returns an SSH error as a step's.
 pub fn failed(what: &str, error: &SshError) -> ApplyError {
-    let class = if error.is_passing() { Class::Retry } else { Class::Fatal };
+    // a host that does not answer was waited for already, as long as one that boots takes
+    let waited = matches!(error, SshError::Unreachable { .. } | SshError::TimedOut { .. } | SshError::Blocked { .. });
+    let class = if error.is_passing() && !waited { Class::Retry } else { Class::Fatal };
     let mut failed = ApplyError::new(class, format!("{what}: failed to {}", chain(error)));
     failed.help = error.help();
     failed

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use claw_core::text::clean;
 use data_encoding::BASE64;
 
+use crate::script::KEYS_BYTES_MAX;
+
 /// The largest answer claw reads, in bytes: authorized_keys of a large team fits.
 pub const BYTES_MAX: usize = 1024 * 1024;
 
 /// A host as it described itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The home folder of who logs in.
     pub home: String,
@@ -31,8 +33,10 @@ pub struct Facts {
     pub armed: bool,
     /// Whether claw's folders are there.
     pub folders: bool,
-    /// The text of authorized_keys.
-    pub keys: Option<String>,
+    /// The text of authorized_keys, or why claw does not write to it.
+    pub keys: Result<String, String>,
+    /// How many bytes it has.
+    keys_bytes: Option<usize>,
     /// What sshd does, by directive.
     pub sshd: BTreeMap<String, String>,
     /// Whether an engine is installed.
@@ -53,10 +57,33 @@ pub struct Facts {
 pub struct Garbled(String);
 
 impl Facts {
+    fn empty() -> Self {
+        Self {
+            home: String::new(),
+            from: String::new(),
+            clock_s: 0,
+            system: String::new(),
+            machine: String::new(),
+            memory_mib: 0,
+            disk_mib: 0,
+            mark: None,
+            armed: false,
+            folders: false,
+            keys: Ok(String::new()),
+            keys_bytes: None,
+            sshd: BTreeMap::new(),
+            engine_installed: false,
+            engine_running: false,
+            engine_user: false,
+            updates: false,
+            guard: None,
+        }
+    }
+
     /// Reads what the script printed. What a login shell prints before is passed over; what is cut short is refused.
     pub fn read(output: &[u8]) -> Result<Self, Garbled> {
         let text = String::from_utf8_lossy(output);
-        let mut facts = Self::default();
+        let mut facts = Self::empty();
         let mut whole = false;
         for line in text.lines() {
             let Some((name, value)) = line.split_once(' ') else { continue };
@@ -82,10 +109,9 @@ impl Facts {
             "mark" => self.mark = Some(short()),
             "armed" => self.armed = true,
             "folders" => self.folders = true,
-            "keys" => {
-                self.keys =
-                    BASE64.decode(value.as_bytes()).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-            }
+            "keys_link" => self.keys = Err("it is a symbolic link".to_owned()),
+            "keys_bytes" => self.keys_bytes = value.parse().ok(),
+            "keys" if self.keys.is_ok() => self.keys = self.whole_keys(value),
             "engine" => {
                 self.engine_installed = true;
                 self.engine_running |= value == "running";
@@ -104,6 +130,20 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Returns the text of authorized_keys only where every byte of it came through: what claw does not know it does not
+    /// write back.
+    fn whole_keys(&self, base64: &str) -> Result<String, String> {
+        let bytes = BASE64.decode(base64.as_bytes()).map_err(|_| "it could not be read whole".to_owned())?;
+        match self.keys_bytes {
+            Some(all) if all > KEYS_BYTES_MAX => return Err(format!("it is larger than {KEYS_BYTES_MAX} bytes")),
+            Some(all) if all == bytes.len() => {}
+            _ => return Err("it could not be read whole".to_owned()),
+        }
+        String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+    }
+}
+
 /// Whether a path is one that goes into a script as it is.
 fn is_plain(path: &str) -> bool {
     path.len() < 200 && path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
@@ -116,12 +156,30 @@ mod tests {
     #[test]
     fn what_a_shell_prints_first_does_not_count() {
         let text = "Welcome to attic!\nhome /root\nfrom 192.0.2.7 51000 192.0.2.1 22\nclock 1700000000\n\
-                    system debian 12\nengine installed\nengine running\nsshd.permitrootlogin prohibit-password\nkeys YQo=\nend yes\n";
+                    system debian 12\nengine installed\nengine running\nsshd.permitrootlogin prohibit-password\nkeys_bytes 2\nkeys YQo=\nend yes\n";
         let facts = Facts::read(text.as_bytes()).expect("whole");
         assert_eq!((facts.home.as_str(), facts.from.as_str(), facts.clock_s), ("/root", "192.0.2.7", 1_700_000_000));
         assert!(facts.engine_installed && facts.engine_running && !facts.updates);
-        assert_eq!(facts.keys.as_deref(), Some("a\n"));
+        assert_eq!(facts.keys, Ok("a\n".to_owned()));
         assert_eq!(facts.sshd["permitrootlogin"], "without-password");
+    }
+
+    #[test]
+    fn keys_that_did_not_come_through_whole_are_never_taken_for_an_empty_file() {
+        let keys = |lines: &str| Facts::read(format!("home /root\n{lines}end yes\n").as_bytes()).expect("whole").keys;
+        assert_eq!(keys(""), Ok(String::new()), "there is no file");
+        assert_eq!(keys("keys_bytes 0\nkeys \n"), Ok(String::new()), "there is an empty one");
+        for lines in [
+            "keys_bytes 9\nkeys \n",
+            "keys_bytes 9\nkeys YQo=\n",
+            "keys YQo=\n",
+            "keys_bytes 2\nkeys !\n",
+            "keys_bytes 1\nkeys /w==\n",
+            "keys_bytes 99999\nkeys YQo=\n",
+            "keys_link yes\nkeys_bytes 2\nkeys YQo=\n",
+        ] {
+            assert!(keys(lines).is_err(), "{lines}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod facts;
 mod login;
 mod operate;
 mod provider;
+mod rollback;
 mod rules;
 mod script;
 

@@ -71,7 +71,7 @@ impl HostProvider {
                 Report { incomplete: Some(why), ..empty }
             }
         };
-        let keys = Keys::read(facts.keys.as_deref().unwrap_or_default(), &self.fleet);
+        let keys = facts.keys.as_ref().map(|text| Keys::read(text, &self.fleet)).map_err(String::clone);
         report.facts = self.place_facts(&facts, &keys);
         for (kind, state) in self.states(desired, &facts, &keys) {
             report.observations.push(Observation { address: self.address(kind), state });
@@ -83,7 +83,7 @@ impl HostProvider {
         Address { id: ResourceId::new(kind, self.id.clone()), place: self.place.clone() }
     }
 
-    fn states(&self, desired: &Desired, facts: &Facts, keys: &Keys) -> Vec<(Kind, State)> {
+    fn states(&self, desired: &Desired, facts: &Facts, keys: &Result<Keys, String>) -> Vec<(Kind, State)> {
         let ours = format!("{} {}", self.fleet, self.id);
         if facts.mark.as_ref().is_some_and(|mark| *mark != ours) {
             let foreign = || State::Present(Actual { owner: Owner::Foreign, ..Actual::default() });
@@ -92,6 +92,14 @@ impl HostProvider {
         // said outright: what the engine hides is not the host's own absence
         let host = if facts.mark.is_some() { present(self.host_fields(facts)) } else { State::Absent };
         let mut states = vec![(Kind::Host, host)];
+        let keys = match keys {
+            Ok(keys) => keys,
+            Err(why) => {
+                let why = format!("{}/.ssh/authorized_keys: {why}", facts.home);
+                states.push((Kind::Access, State::Unknown { why }));
+                return states;
+            }
+        };
         if keys.block.is_none() {
             states.push((Kind::Access, State::Absent));
         }
@@ -139,7 +147,7 @@ impl HostProvider {
         fields
     }
 
-    fn place_facts(&self, facts: &Facts, keys: &Keys) -> BTreeMap<String, String> {
+    fn place_facts(&self, facts: &Facts, keys: &Result<Keys, String>) -> BTreeMap<String, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let skew = facts.clock_s - i64::try_from(now).unwrap_or_default();
         let report = self.login.connection.report();
@@ -156,7 +164,7 @@ impl HostProvider {
         };
         note(SEEN_FROM, Some(facts.from.clone()));
         note("clock_skew_s", (skew.abs() > SKEW_SECONDS_MAX).then(|| skew.to_string()));
-        note(UNMANAGED, Some(keys.others.join("\n")));
+        note(UNMANAGED, keys.as_ref().ok().map(|keys| keys.others.join("\n")));
         note("latency_ms", report.latency_ms.map(|millis| millis.to_string()));
         note("login_key", report.key_fingerprint);
         found

@@ -3,13 +3,13 @@
 
 use data_encoding::BASE64;
 
+/// What hardening may change: an older sshd_config has to be told of the drop-ins.
+pub const SSHD_FILES: [&str; 2] = [SSHD_FILE, "/etc/ssh/sshd_config"];
+
 /// Where claw keeps what it needs on a host.
 pub const FOLDER: &str = "/var/lib/claw";
 /// The drop-in that hardens sshd.
 pub const SSHD_FILE: &str = "/etc/ssh/sshd_config.d/10-claw.conf";
-/// How long the host waits for a confirmation before it undoes a change, in seconds: a login takes one, a slow link ten.
-pub const ROLLBACK_SECONDS: u64 = 45;
-
 /// What sshd shall do, whoever logs in. Forwarding stays on, towards the machine only: that
 /// is how claw reaches the engine and the agents.
 const SSHD: [(&str, &str); 7] = [
@@ -55,6 +55,9 @@ pub fn as_root(user: &str, seconds_max: u64, script: &str) -> String {
     format!("{sudo}timeout -k 5 {seconds_max} /bin/sh -c {script}")
 }
 
+/// The largest authorized_keys claw writes, in bytes: it travels as one word of a command line.
+pub const KEYS_BYTES_MAX: usize = 60_000;
+
 /// Prints everything claw wants to know of a host, one `name value` a line; files as base64. One round trip.
 pub fn observe(user: &str) -> String {
     let sshd = sshd(user).map(|(directive, _)| directive).collect::<Vec<_>>().join("|");
@@ -70,10 +73,13 @@ say machine "$(uname -m)"
 say memory "$(awk '/^MemTotal:/ {{ print int($2 / 1024) }}' /proc/meminfo)"
 say disk "$(df -Pm / | awk 'NR == 2 {{ print $4 }}')"
 [ -f {FOLDER}/mark ] && say mark "$(head -c 200 {FOLDER}/mark | tr -d '\n')"
-[ -f {FOLDER}/rollback/armed ] && say armed yes
+if [ -e {FOLDER}/rollback/armed ] || [ -e {FOLDER}/rollback/undoing ]; then say armed yes; fi
 [ -d {FOLDER}/keys ] && say folders yes
-if [ -f "$home/.ssh/authorized_keys" ]; then say keys "$(head -c 262144 "$home/.ssh/authorized_keys" | base64 | tr -d '\n')"; fi
-{{ sshd -T 2>/dev/null || true; }} | grep -E -i '^({sshd}) ' | while read -r name value; do say "sshd.$name" "$value"; done
+keys="$home/.ssh/authorized_keys"
+[ ! -L "$keys" ] || say keys_link yes
+if [ -e "$keys" ]; then say keys_bytes "$(wc -c <"$keys")"; say keys "$(head -c {KEYS_BYTES_MAX} "$keys" | base64 | tr -d '\n')"; fi
+from=${{SSH_CONNECTION%% *}}
+{{ sshd -T -C "user=$user,host=${{from:-localhost}},addr=${{from:-127.0.0.1}}" 2>/dev/null || true; }} | grep -E -i '^({sshd}) ' | while read -r name value; do say "sshd.$name" "$value"; done
 if command -v dockerd >/dev/null; then say engine installed; fi
 {ENGINE_ANSWERS}if engine_answers; then say engine running; fi
 if id -nG "$user" | tr ' ' '\n' | grep -qx docker; then say engine_user "$user"; fi
@@ -101,11 +107,24 @@ each() {
   done
   true
 }
+# Bridges that are somebody's and not docker's, whose names end in twelve hexadecimal digits: a way in may lead through them.
+others() {
+  for path in /sys/class/net/br-*; do
+    name=${path##*/}
+    [ -e "$path" ] && ! expr "$name" : 'br-[0-9a-f]\{12\}$' >/dev/null && echo "$name"
+  done
+  true
+}
 rules() {
-  metadata=169.254.0.0/16
+  metadata='169.254.0.0/16 168.63.129.16/32 100.100.100.200/32'
   [ "$1" = ip6tables ] && metadata=fd00:ec2::254/128
-  for bridge in docker0 br-+; do
-    echo "-i $bridge -d $metadata -j DROP"
+  for bridge in $(others); do echo "-i $bridge -j RETURN"; done
+  for bridge in docker0 docker_gwbridge br-+; do
+    for address in $metadata; do
+      # on some clouds the same address answers for names, which is no secret
+      for protocol in udp tcp; do echo "-i $bridge -d $address -p $protocol --dport 53 -j RETURN"; done
+      echo "-i $bridge -d $address -j DROP"
+    done
     echo "-i $bridge -m addrtype --dst-type LOCAL -m conntrack --ctstate NEW -j DROP"
   done
 }
@@ -147,24 +166,10 @@ ExecStart=/var/lib/claw/guard on
 WantedBy=multi-user.target
 ";
 
-/// The unit that undoes at boot what was never confirmed.
-pub const ROLLBACK_UNIT: &str = "[Unit]
-Description=Undoes a change of SSH that nobody confirmed (claw)
-ConditionPathExists=/var/lib/claw/rollback/armed
-Before=ssh.service sshd.service
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh /var/lib/claw/rollback/undo boot
-
-[Install]
-WantedBy=multi-user.target
-";
-
 /// Has sshd read its configuration again, wherever it was started from. Sessions go on.
 pub const RELOAD_SSHD: &str = r#"reload_sshd() {
   # one that waits for its first connection reads the new configuration anyway
-  if [ -d /run/systemd/system ]; then systemctl try-reload-or-restart ssh sshd 2>/dev/null || true; return; fi
+  if [ -d /run/systemd/system ]; then systemctl try-reload-or-restart ssh 2>/dev/null || systemctl try-reload-or-restart sshd; return; fi
   for pid in $(pgrep -x sshd || true); do
     # the one that listens: it is not the child of another sshd
     parent=$(awk '/^PPid:/ { print $2 }' /proc/$pid/status 2>/dev/null) || continue
@@ -182,55 +187,17 @@ pub fn put_file(path: &str, mode: &str, content: &str) -> String {
     )
 }
 
-/// Undoes what an earlier run armed and nobody confirmed, saves files, and has the host put them back by itself unless
-/// it hears the token from a fresh login in time. The undoing is the host's own: it needs no connection.
-pub fn arm(token: &str, paths: &[&str]) -> String {
-    let (mut save, mut restore) = (String::new(), String::new());
-    for (number, path) in paths.iter().enumerate() {
-        let saved = format!("{FOLDER}/rollback/{token}.{number}");
-        save.push_str(&format!("if [ -e {path} ]; then cp -p {path} {saved}; fi\n"));
-        restore.push_str(&format!(
-            "if [ -e {saved} ]; then cp -p {saved} {path}.claw-old && mv -f {path}.claw-old {path}; else rm -f {path}; fi\n"
-        ));
-    }
-    let undo = format!(
-        "#!/bin/sh\n\
-         # Written by claw. Puts back what a change that nobody confirmed had replaced.\n\
-         [ -e {FOLDER}/rollback/armed ] || exit 0\n\
-         [ \"${{1:-}}\" = boot ] || [ \"$(cat {FOLDER}/rollback/armed)\" = \"${{1:-}}\" ] || exit 0\n\
-         {restore}rm -f {FOLDER}/rollback/armed\n{RELOAD_SSHD}[ \"${{1:-}}\" = boot ] || reload_sshd\nexit 0\n"
-    );
-    format!(
-        "mkdir -p {FOLDER}/rollback; chmod 700 {FOLDER} {FOLDER}/rollback\n\
-         if [ -e {FOLDER}/rollback/armed ]; then /bin/sh {FOLDER}/rollback/undo \"$(cat {FOLDER}/rollback/armed)\"; fi\n\
-         rm -f {FOLDER}/rollback/*.[0-9]\n{save}{}\
-         printf %s {token} >{FOLDER}/rollback/armed.new; sync {FOLDER}/rollback; mv -f {FOLDER}/rollback/armed.new {FOLDER}/rollback/armed\n\
-         setsid nohup /bin/sh -c 'sleep {ROLLBACK_SECONDS}; exec /bin/sh {FOLDER}/rollback/undo {token}' </dev/null >/dev/null 2>&1 &\n",
-        put_file(&format!("{FOLDER}/rollback/undo"), "700", &undo),
-    )
-}
-
-/// Confirms a change from a fresh login; fails where the host has undone it already.
-pub fn confirm(token: &str) -> String {
-    format!(
-        "[ \"$(cat {FOLDER}/rollback/armed 2>/dev/null)\" = {token} ] || {{ echo 'the host has undone the change' >&2; exit 3; }}; \
-         rm -f {FOLDER}/rollback/armed {FOLDER}/rollback/*.[0-9]"
-    )
-}
-
-/// Undoes a change at once.
-pub fn undo(token: &str) -> String {
-    format!("/bin/sh {FOLDER}/rollback/undo {token}")
-}
-
-/// Puts a user's authorized_keys in place whole, owned as sshd wants it.
-pub fn put_keys(user: &str, home: &str, content: &str) -> String {
+/// Puts a user's authorized_keys in place whole, owned as sshd wants it, unless somebody changed it since `old` was read.
+pub fn put_keys(user: &str, home: &str, old: &str, new: &str) -> String {
     let (folder, file) = (format!("{home}/.ssh"), format!("{home}/.ssh/authorized_keys"));
     let owner = format!("{user}:$(id -g {user})");
+    let (old, new) = (BASE64.encode(old.as_bytes()), BASE64.encode(new.as_bytes()));
     format!(
         "[ -d {folder} ] || {{ mkdir {folder}; chmod 700 {folder}; chown {owner} {folder}; }}\n\
-         {}chown {owner} {file}\n",
-        put_file(&file, "600", content),
+         [ \"$(cat {file} 2>/dev/null | sha256sum)\" = \"$(printf %s {old} | base64 -d | sha256sum)\" ] || \
+         {{ echo 'somebody changed authorized_keys meanwhile' >&2; exit 75; }}\n\
+         printf %s {new} | base64 -d >{file}.claw-new; chmod 600 {file}.claw-new; chown {owner} {file}.claw-new\n\
+         sync {file}.claw-new; mv -f {file}.claw-new {file}; sync {folder}\n",
     )
 }
 
@@ -287,7 +254,7 @@ pub fn updates() -> String {
 }
 
 /// Puts a unit in place that runs at every boot, as `systemctl enable` does; a host without systemd keeps the file.
-fn unit(name: &str, content: &str) -> String {
+pub fn unit(name: &str, content: &str) -> String {
     let folder = "/etc/systemd/system";
     format!(
         "{}mkdir -p {folder}/multi-user.target.wants; ln -sf ../{name}.service {folder}/multi-user.target.wants/{name}.service\n\
@@ -296,37 +263,40 @@ fn unit(name: &str, content: &str) -> String {
     )
 }
 
+/// Installs what the guard needs.
+pub fn guard_needs() -> String {
+    format!("command -v iptables >/dev/null || {{ {} }}\n", install("iptables"))
+}
+
+/// Takes the guard off again, where a login does not get past it.
+pub const GUARD_OFF: &str = "/var/lib/claw/guard off";
+
 /// Puts the guard in place, now and at every boot.
 pub fn guard() -> String {
     format!(
-        "command -v iptables >/dev/null || {{ {} }}\n{}\
-         {FOLDER}/guard on || {{ echo 'the rules could not be put in place: does the kernel have mangle, conntrack and addrtype?' >&2; exit 72; }}\n{}",
-        install("iptables"),
+        "{}{FOLDER}/guard on || {{ echo 'the rules could not be put in place: does the kernel have mangle, conntrack and addrtype?' >&2; exit 72; }}\n{}",
         put_file(&format!("{FOLDER}/guard"), "700", GUARD),
         unit("claw-guard", GUARD_UNIT),
     )
 }
 
-/// Puts the hardening of sshd in place. What sshd would refuse is never put in place. `host_key` is the public key it
+/// Puts the hardening of sshd in place. Run under [`crate::rollback::arm`] with [`SSHD_FILES`]: what sshd refuses is put
+/// back. `host_key` is the public key it
 /// shall show; the private half lies on the host.
 pub fn harden(user: &str, host_key: &str) -> String {
     let own = format!("{FOLDER}/keys");
     format!(
-        "{RELOAD_SSHD}grep -Eiq '^[[:space:]]*include[[:space:]]+/etc/ssh/sshd_config.d/\\*.conf' /etc/ssh/sshd_config || \
+        "{RELOAD_SSHD}sshd -T >/dev/null 2>&1 || {{ echo \"sshd refuses its configuration: $(sshd -t 2>&1 | tail -n 1)\" >&2; exit 73; }}\n\
+         grep -Eiq '^[[:space:]]*include[[:space:]]+/etc/ssh/sshd_config.d/\\*.conf' /etc/ssh/sshd_config || \
          sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config\n\
          {}\
          for public in {own}/host_*.pub; do\n\
          [ -f \"$public\" ] && [ \"$(cut -d' ' -f1,2 \"$public\")\" = {key} ] && echo \"hostkey ${{public%.pub}}\" >>{SSHD_FILE}.try\n\
          done\n\
-         [ ! -f {SSHD_FILE} ] || cp -p {SSHD_FILE} {SSHD_FILE}.before\n\
          mv -f {SSHD_FILE}.try {SSHD_FILE}\n\
-         if ! why=$(sshd -t 2>&1); then\n\
-         if [ -f {SSHD_FILE}.before ]; then mv -f {SSHD_FILE}.before {SSHD_FILE}; else rm -f {SSHD_FILE}; fi\n\
-         echo \"sshd refuses it: $why\" >&2; exit 73; fi\n\
-         rm -f {SSHD_FILE}.before; sync /etc/ssh/sshd_config.d\n\
-         {}reload_sshd\n",
+         why=$(sshd -t 2>&1) || {{ echo \"sshd refuses it: $why\" >&2; exit 73; }}\n\
+         sync /etc/ssh/sshd_config.d; reload_sshd\n",
         put_file(&format!("{SSHD_FILE}.try"), "644", &sshd_file(user)),
-        unit("claw-rollback", ROLLBACK_UNIT),
         key = quote(host_key),
     )
 }
@@ -342,6 +312,31 @@ pub fn new_host_key(current: &str) -> String {
          name={folder}/host_$(date +%s)\n\
          ssh-keygen -q -t ed25519 -N '' -C claw -f \"$name\" && : >\"$name.next\" && cut -d' ' -f1,2 \"$name.pub\"\n",
         current = quote(current),
+    )
+}
+
+/// Has sshd show a host key that is in use: it is no next one any more, and older ones of claw's go.
+pub fn settle_host_key(host_key: &str) -> String {
+    format!(
+        "for public in {FOLDER}/keys/host_*.pub; do [ -f \"$public\" ] || continue\n\
+         if [ \"$(cut -d' ' -f1,2 \"$public\")\" = {key} ]; then rm -f \"${{public%.pub}}.next\"\n\
+         elif [ ! -e \"${{public%.pub}}.next\" ]; then rm -f \"$public\" \"${{public%.pub}}\"; fi; done\n",
+        key = quote(host_key),
+    )
+}
+
+/// What taking the hardening off may change: a host key that claw made stays the host's.
+pub const SSHD_FILES_AND_KEY: [&str; 3] =
+    [SSHD_FILE, "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ed25519_key.pub"];
+
+/// Takes the hardening of sshd off. The host goes on showing the key it is known by.
+pub fn soften() -> String {
+    format!(
+        "{RELOAD_SSHD}own=$(sed -n 's/^hostkey //p' {SSHD_FILE} 2>/dev/null || true)\n\
+         if [ -n \"$own\" ] && [ -f \"$own\" ]; then for end in '' .pub; do cp -p \"$own$end\" /etc/ssh/ssh_host_ed25519_key$end.claw-new; \
+         mv -f /etc/ssh/ssh_host_ed25519_key$end.claw-new /etc/ssh/ssh_host_ed25519_key$end; done; fi\n\
+         rm -f {SSHD_FILE}; why=$(sshd -t 2>&1) || {{ echo \"sshd refuses it: $why\" >&2; exit 73; }}\n\
+         reload_sshd\n"
     )
 }
 
@@ -370,10 +365,13 @@ mod tests {
     fn every_script_is_one_that_a_shell_can_read() {
         let scripts = [
             observe("root"),
-            arm("t1", &[SSHD_FILE, "/root/.ssh/authorized_keys"]),
-            confirm("t1"),
-            undo("t1"),
-            put_keys("root", "/root", "ssh-ed25519 AAAA\n"),
+            crate::rollback::arm("t1", &[SSHD_FILE, "/root/.ssh/authorized_keys"], GUARD_OFF),
+            crate::rollback::confirm("t1"),
+            crate::rollback::undo("t1"),
+            settle_host_key("ssh-ed25519 AAAA"),
+            soften(),
+            guard_needs(),
+            put_keys("root", "/root", "", "ssh-ed25519 AAAA\n"),
             mark("k7f3q2 attic"),
             install("docker.io"),
             start_engine(),

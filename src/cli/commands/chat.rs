@@ -103,6 +103,9 @@ impl Pipe for Answer {
 
     fn write<'a>(&'a self, _: Channel, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
         if let Ok(mut text) = self.text.lock() {
+            if self.shown {
+                text.clear(); // only how it ends is asked for
+            }
             text.push_str(&String::from_utf8_lossy(bytes));
         }
         let mut out = io::stdout().lock();

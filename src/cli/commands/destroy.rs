@@ -34,6 +34,11 @@ impl Destroy {
         let observed = super::wait(session.observe())?;
         let known = |id: &String| observed.states.keys().any(|address| &address.id.name == id);
         let named: Vec<String> = self.agents.iter().map(|name| session.agent_id(name)).collect();
+        if let Some(host) = named.iter().find(|id| session.desired.hosts.contains_key(*id)) {
+            return Err(CommandError::usage(format!("{host} is a host, and hosts are not destroyed")).help(format!(
+                "set state = \"absent\" in [hosts.{host}] and apply: what claw put there is taken off"
+            )));
+        }
         if let Some(unknown) = named.iter().find(|id| !known(id) && !session.desired.agents.contains_key(*id)) {
             return Err(
                 CommandError::usage(format!("there is no agent `{unknown}`")).help("`claw status` lists the agents")
@@ -45,7 +50,8 @@ impl Destroy {
         }
         policy.guard_deletes = false;
         let goes = |id: &str| named.is_empty() || named.iter().any(|name| name == id);
-        session.desired.resources.retain(|address, _| !goes(&address.id.name));
+        // a host goes by `state = "absent"`: here it would be taken from under agents that stay
+        session.desired.resources.retain(|address, _| address.id.kind.is_of_host() || !goes(&address.id.name));
         let plan = session.plan(&observed, &policy);
         carry_out(global, setup, &session, &plan, &self.consent)
     }

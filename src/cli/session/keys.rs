@@ -47,9 +47,11 @@ pub fn is_uncommitted(setup: &Setup, keys: &[ControlKey]) -> bool {
             Command::new("git").arg("-C").arg(&setup.root).args(args).stdin(std::process::Stdio::null()).output();
         output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
     };
-    if git(&["rev-parse", "--is-inside-work-tree"]).is_none() {
+    let root = setup.root.canonicalize().unwrap_or_else(|_| setup.root.clone());
+    if !root.ancestors().any(|folder| folder.join(".git").exists()) {
         return false;
     }
+    // git that is not there, or refuses the folder, is no proof of a commit
     let Some(committed) = git(&["show", "HEAD:./secrets/claw.toml"]) else { return true };
     let text = String::from_utf8_lossy(&committed);
     let known = claw_vault::login_keys_in(&text).unwrap_or_default();

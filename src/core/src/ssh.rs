@@ -100,9 +100,11 @@ pub struct ControlKey {
     pub since: String,
 }
 
-/// Returns the range an `allow_from` entry means: an address or a range.
+/// Returns the range an `allow_from` entry means: an address or a range. One with bits set behind its length is none: sshd
+/// takes it for a mistake.
 pub fn range(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
+    let parsed: Option<IpNet> = text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)));
+    parsed.filter(|range| range.trunc() == *range)
 }
 
 /// Whether logins from an address would be refused. No ranges at all refuse nobody; an address that cannot be read is
@@ -166,5 +168,6 @@ mod tests {
             assert!(excludes(ranges, outside), "{outside}");
         }
         assert!(!excludes([], "192.0.2.7"), "no ranges at all let everybody in");
+        assert!(range("192.0.2.7/24").is_none() && range("192.0.2.0/24").is_some());
     }
 }

@@ -18,8 +18,9 @@ use crate::vault::{Vault, find, what};
 const CURRENT: &str = "ssh_current";
 const NEXT: &str = "ssh_next";
 const RETIRED: &str = "ssh_retired_";
-/// How many keys may wait for hosts that were not reached since: each is tried at every login there.
-const RETIRED_MAX: usize = 5;
+/// How many keys may wait for hosts that were not reached since: with the current and the next one, sshd hears five of
+/// the six keys it has patience for (`MaxAuthTries`).
+const RETIRED_MAX: usize = 3;
 
 impl Vault {
     /// Returns the login keys as the file shows them, the current one first. Needs no identity; nothing is verified.

@@ -184,9 +184,10 @@ impl Ssh {
         let key = session.control_keys.iter().find(|key| key.standing == standing).map(|key| key.public.clone());
         let mut rows = Vec::new();
         let mut work = Vec::new();
-        for (id, card) in session.desired.hosts.iter().filter(|(_, card)| !card.absent) {
+        for (id, card) in &session.desired.hosts {
             let holds = holds(&observed, &session.control_keys, id, &card.name);
-            let left = self.leave.iter().any(|name| session.agent_id(name) == *id);
+            // a host that goes needs no new key, and may need an old one until it is gone
+            let left = card.absent || self.leave.iter().any(|name| session.agent_id(name) == *id);
             rows.push(Row { host: card.name.clone(), holds, proven: Ok(()), left });
             let operate = session.providers.get(&card.name).and_then(|provider| provider.operate());
             let key = &key;

@@ -72,6 +72,14 @@ fn check_ssh(fleet: &Fleet, problems: &mut Vec<Problem>) {
     }
     for (name, text) in &fleet.ssh.operators {
         let at = fleet.tree.exact(&["ssh", "operators", name]);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            problems.push(
+                Problem::error("operator", format!("{name:?} cannot be an operator's name"))
+                    .at(fleet.tree.key(&["ssh", "operators", name]))
+                    .help("it stands beside the key on the hosts: use letters, digits, `.`, `_`, `@` and `-`"),
+            );
+        }
         check_key(&format!("the key of operator `{name}`"), text, at, problems);
     }
     if let Some(jump) = &fleet.ssh.jump {
