@@ -254,10 +254,13 @@ fn a_key_in_wrong_hands_goes_from_every_host_that_can_be_reached() {
     }
     let rig = Rig::new("rtleak", 3);
     let leaked = rig.key("ssh_current").unwrap();
+    rig.rotate(&[]).ok();
+    let beside = rig.key("ssh_next").unwrap();
     docker(&["stop", "-t", "1", &rig.hosts[2].name]).unwrap();
     rig.rotate(&["--compromised", "--yes"]).exits(4).says("not seen").says("pending");
     for host in 0..2 {
         assert!(!rig.lets_in(host).contains(&leaked), "h{}", host + 1);
+        assert!(!rig.lets_in(host).contains(&beside), "a next key that lay beside it is no better");
     }
     assert!(rig.shut(2).is_empty());
     docker(&["start", &rig.hosts[2].name]).unwrap();
@@ -336,6 +339,27 @@ fn without_an_identity_no_login_key_is_put_anywhere() {
     // a public key that nobody can hold against its private half may be anybody's
     fleet.claw(&["plan", "--sandbox"]).ok().says("create access: held, ").says("identity");
     fleet.claw(&["apply", "--sandbox", "--yes"]).exits(3);
+}
+
+#[test]
+fn a_login_key_that_is_too_old_is_asked_about_until_a_rotation_begins() {
+    let host = format!("[hosts.attic]\non = \"ssh\"\naddress = \"192.0.2.1\"\nhost_key = \"{SOME_KEY}\"\n");
+    let fleet = Fleet::new("rtdue", &format!("[ssh]\nrotate_every = \"90d\"\n\n{host}"));
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    assert!(!fleet.claw(&["drift", "--sandbox"]).ok().all().contains("and due"));
+    // the date is in clear, for review, and no part of what is signed
+    let text = fleet.read("secrets/claw.toml");
+    let (before, key) = text.split_once("[values.ssh_current]").unwrap();
+    let line = key.lines().find(|line| line.starts_with("updated = ")).unwrap();
+    fleet.write(
+        "secrets/claw.toml",
+        &format!("{before}[values.ssh_current]{}", key.replacen(line, "updated = \"2026-01-01\"", 1)),
+    );
+    for command in ["plan", "drift"] {
+        fleet.claw(&[command, "--sandbox"]).ok().says("login key is of 2026-01-01 and due").says("claw rotate ssh");
+    }
+    fleet.claw(&["rotate", "ssh"]).ok();
+    assert!(!fleet.claw(&["plan", "--sandbox"]).ok().all().contains("and due"));
 }
 
 const SOME_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICXvU3dt1jlxSwQeBLnr4ufPoLw6sfaWiOOk8ejxuMWQ";

@@ -58,6 +58,13 @@ impl Vault {
         Ok(ControlKey { standing, public, since: today.to_owned() })
     }
 
+    /// Forgets the next key: it lay where a leaked one lay.
+    pub fn control_discard(&self) -> Result<(), VaultError> {
+        let _lock = store::lock(&self.folder)?;
+        let (text, _) = self.load(RESERVED_PROFILE)?.ok_or_else(|| self.no_fleet_key())?;
+        self.write(RESERVED_PROFILE, &edit::remove(&text, NEXT), false)
+    }
+
     /// Makes the next key the current one, and the current one a retired one.
     pub fn control_finish(&self, recipients: &[Recipient]) -> Result<(), VaultError> {
         let _lock = store::lock(&self.folder)?;
