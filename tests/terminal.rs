@@ -89,7 +89,7 @@ impl Tmux {
             if screen.lines().any(|line| line.trim_end().ends_with(text)) {
                 return screen;
             }
-            assert!(begun.elapsed().as_secs() < 20, "`{text}` does not come up:\n{screen}");
+            assert!(begun.elapsed().as_secs() < 60, "`{text}` does not come up:\n{screen}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
