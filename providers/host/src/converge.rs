@@ -187,6 +187,11 @@ impl Machine<'_> {
                 self.id
             ))
             .help(format!("one fleet looks after a host; if that one is gone, remove {FOLDER}/mark on it"))),
+            // what a killed run left unconfirmed goes back first: what is read next is what is changed
+            _ if facts.armed => {
+                self.root("undo what nobody confirmed", &rollback::settle(), SHORT_SECONDS_MAX).await?;
+                self.facts().await
+            }
             _ => Ok(facts),
         }
     }
@@ -245,7 +250,7 @@ impl Machine<'_> {
     }
 
     /// Logs in anew. An sshd that reads its configuration again does not listen for a moment.
-    async fn fresh(&self, keys: Option<&[Key]>, pins: Option<&[Pin]>) -> Result<Connection, SshError> {
+    pub async fn fresh(&self, keys: Option<&[Key]>, pins: Option<&[Pin]>) -> Result<Connection, SshError> {
         let mut tries = 0;
         loop {
             tries += 1;

@@ -239,7 +239,7 @@ impl Operate for HostProvider {
                 OperateError::new(format!("{what}: its private half is not at hand"))
                     .help("use an identity that opens secrets/claw.toml")
             })?;
-            let fresh = self.login.connection.fresh(Some(vec![held]), None).await;
+            let fresh = self.machine().fresh(Some(&[held]), None).await;
             fresh.map_err(|error| told(&what, &error))?.close().await;
             Ok(())
         })

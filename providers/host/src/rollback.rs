@@ -73,6 +73,15 @@ pub fn confirm(token: &str) -> String {
     )
 }
 
+/// Undoes whatever waits for a confirmation that will not come.
+pub fn settle() -> String {
+    let folder = format!("{FOLDER}/rollback");
+    format!(
+        "[ ! -e {folder}/armed ] || /bin/sh {folder}/undo \"$(cat {folder}/armed)\" >/dev/null\n\
+         [ ! -e {folder}/undoing ] || /bin/sh {folder}/undo boot >/dev/null\n"
+    )
+}
+
 /// Undoes a change at once; prints whether there was anything to undo.
 pub fn undo(token: &str) -> String {
     format!("/bin/sh {FOLDER}/rollback/undo {token}")

@@ -368,6 +368,7 @@ mod tests {
             crate::rollback::arm("t1", &[SSHD_FILE, "/root/.ssh/authorized_keys"], GUARD_OFF),
             crate::rollback::confirm("t1"),
             crate::rollback::undo("t1"),
+            crate::rollback::settle(),
             settle_host_key("ssh-ed25519 AAAA"),
             soften(),
             guard_needs(),
