@@ -184,7 +184,16 @@ impl Lab {
         let mut journal = Journal::open(folder.path(), "run").unwrap();
         let ear = Ear::default();
         let stop = AtomicBool::new(false);
-        let run = Run { id: "run", plan, desired: &self.desired, secrets: &self.safe, providers: engines, at_once };
+        let observed = Observed::default();
+        let run = Run {
+            id: "run",
+            plan,
+            desired: &self.desired,
+            observed: &observed,
+            secrets: &self.safe,
+            providers: engines,
+            at_once,
+        };
         let around = Around { now: &|| "now".to_owned(), chance: &|| 0.0, stop: &stop, listener: &ear };
         let summary = runtime().block_on(async {
             tokio::select! {

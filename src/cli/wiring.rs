@@ -11,6 +11,7 @@ use claw_core::ssh::PublicKey;
 use claw_docker::{DockerProvider, DockerRules, LocalSocket, SshSocket};
 use claw_engine::audit::{Audit, Deed};
 use claw_engine::observe::Providers;
+use claw_hetzner::HetznerRules;
 use claw_host::{HostProvider, HostRules, Login};
 use claw_net::ssh::{Event, Key, Network, Observer, Patience, Policy, SshError, Target};
 use claw_sim::{Faults, SimEngine, World};
@@ -25,6 +26,7 @@ pub fn rulebook(fleet: &Fleet) -> Rulebook {
     let rules = |table: &ProviderTable| -> Option<Arc<dyn Rules>> {
         match table.kind? {
             ProviderKind::Docker => Some(Arc::new(DockerRules)),
+            ProviderKind::Hetzner => Some(Arc::new(HetznerRules)),
         }
     };
     let hosts: Arc<dyn Rules> = Arc::new(HostRules::new(Arc::new(DockerRules)));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use clap::Args;
 use claw_core::name::{Address, Kind};
+use claw_core::observed::Observed;
 use claw_core::plan::Plan;
 use claw_engine::apply::{Run, STEPS_AT_ONCE, Summary, Surroundings, apply};
 use claw_engine::audit::{Audit, Deed};
@@ -55,8 +56,8 @@ impl Apply {
         super::print_warnings(global, &session);
         self.consent.refuse_unasked(setup)?;
         let lock = take_lock(global, setup)?;
-        let (_, plan) = self.scope.plan(setup, &mut session)?;
-        let exit = carry_out(global, setup, &session, &plan, &self.consent)?;
+        let (observed, plan) = self.scope.plan(setup, &mut session)?;
+        let exit = carry_out(global, setup, &session, (&observed, &plan), &self.consent)?;
         drop(lock);
         if exit == exit::DONE && !plan.steps.is_empty() && !global.json {
             next_steps(global);
@@ -96,7 +97,13 @@ pub fn take_lock(global: &Global, setup: &Setup) -> Result<Lock, CommandError> {
 }
 
 /// Shows the plan, asks, does it, and says how it went.
-pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan, consent: &Consent) -> Outcome {
+pub fn carry_out(
+    global: &Global,
+    setup: &Setup,
+    session: &Session,
+    (observed, plan): (&Observed, &Plan),
+    consent: &Consent,
+) -> Outcome {
     if global.json {
         render::out(serde_json::json!({ "type": "plan", "plan": plan }));
     } else {
@@ -128,6 +135,7 @@ pub fn carry_out(global: &Global, setup: &Setup, session: &Session, plan: &Plan,
         id: &run_id,
         plan,
         desired: &session.desired,
+        observed,
         secrets: &session.vault,
         providers: &session.providers,
         at_once: consent.parallel,

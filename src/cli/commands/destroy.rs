@@ -53,6 +53,6 @@ impl Destroy {
         // a host goes by `state = "absent"`: here it would be taken from under agents that stay
         session.desired.resources.retain(|address, _| address.id.kind.is_of_host() || !goes(&address.id.name));
         let plan = session.plan(&observed, &policy);
-        carry_out(global, setup, &session, &plan, &self.consent)
+        carry_out(global, setup, &session, (&observed, &plan), &self.consent)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use claw_core::desired::Desired;
 use claw_core::name::{Address, Kind};
-use claw_core::plan::{Action, Effect, Held, Plan, Reason, Step};
+use claw_core::plan::{Action, Cost, Effect, Held, Plan, Reason, Step};
 use claw_core::provider::access::FROM;
 use claw_core::text::clean;
 use claw_core::value::{Fields, Value};
@@ -45,6 +45,9 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     }
     draw_agents(&mut text, plan, desired, detail);
     let _ = write!(text, "{}", sum(plan));
+    if let Some(cost) = plan.cost.filter(|_| !plan.steps.is_empty()) {
+        let _ = write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after);
+    }
     text
 }
 
@@ -59,30 +62,76 @@ fn is_unseen(plan: &Plan, held: &Held) -> bool {
     matches!(held.reason, Reason::Unknown { .. }) && plan.unseen.contains_key(&held.address.place)
 }
 
-/// What a plan says of one agent.
+/// What a plan says of one agent, host, account or zone.
 #[derive(Default)]
 struct Share<'a> {
     steps: Vec<&'a Step>,
     held: Vec<&'a Held>,
 }
 
+/// What belongs together in a drawing, in the order of the drawing: what many share comes first, names come last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group<'a> {
+    Account(&'a str),
+    Named { id: &'a str, place: &'a str },
+    Zone(&'a str),
+}
+
+fn group<'a>(desired: &'a Desired, address: &'a Address, fields: Option<&'a Fields>) -> Group<'a> {
+    let id = address.id.name.as_str();
+    match address.id.kind {
+        Kind::Sshkey | Kind::Firewall => return Group::Account(&address.place),
+        Kind::Dns => {
+            let agent = desired.resources.get(address).and_then(|resource| resource.of.as_ref());
+            if let Some((id, card)) = agent.and_then(|of| desired.agents.get_key_value(of)) {
+                return Group::Named { id, place: &card.place };
+            }
+            let zone = fields.and_then(|fields| fields.get("zone")?.as_text());
+            return Group::Zone(zone.unwrap_or(id));
+        }
+        _ => {}
+    }
+    // a machine stands at its cloud, and what is on it at the machine
+    let host = desired.hosts.get(id).filter(|_| address.id.kind.is_of_host());
+    Group::Named { id, place: host.map_or(address.place.as_str(), |host| host.name.as_str()) }
+}
+
+fn title(desired: &Desired, group: &Group<'_>) -> String {
+    let (id, place) = match group {
+        Group::Account(place) => return format!("{}, for all its machines", paint(BOLD, place)),
+        Group::Zone(zone) => return format!("names in {}", paint(BOLD, clean(zone, VALUE_LETTERS_MAX))),
+        Group::Named { id, place } => (*id, *place),
+    };
+    let host = desired.hosts.get(id);
+    if let Some(card) = desired.agents.get(id) {
+        let emoji = card.emoji.as_deref().map(|emoji| format!("{emoji} ")).unwrap_or_default();
+        let on = host.filter(|host| host.name == place).and_then(|host| host.cloud.as_deref()).unwrap_or(place);
+        return format!("{emoji}{} on {on}", paint(BOLD, &card.name));
+    }
+    match host {
+        Some(host) => {
+            let at = host.cloud.as_ref().map_or_else(|| format!("at {}", host.address), |cloud| format!("on {cloud}"));
+            format!("{} {at}", paint(BOLD, &host.name))
+        }
+        None => format!("{} on {place}, not in the fleet any more", paint(BOLD, clean(id, VALUE_LETTERS_MAX))),
+    }
+}
+
 fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail) {
-    let mut agents: BTreeMap<(&str, &str), Share<'_>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, Share<'_>> = BTreeMap::new();
     for step in &plan.steps {
-        agents.entry((&step.address.id.name, &step.address.place)).or_default().steps.push(step);
+        let fields = match &step.action {
+            Action::Delete { before } => Some(before),
+            other => other.after(),
+        };
+        groups.entry(group(desired, &step.address, fields)).or_default().steps.push(step);
     }
     for held in plan.held.iter().filter(|held| !is_unseen(plan, held)) {
-        agents.entry((&held.address.id.name, &held.address.place)).or_default().held.push(held);
+        let fields = desired.resources.get(&held.address).map(|resource| &resource.fields);
+        groups.entry(group(desired, &held.address, fields)).or_default().held.push(held);
     }
-    for ((id, place), Share { steps, held }) in agents {
-        let card = desired.agents.get(id);
-        let name = card.map_or(id, |card| card.name.as_str());
-        let emoji = card.and_then(|card| card.emoji.as_deref()).map(|emoji| format!("{emoji} ")).unwrap_or_default();
-        let host = desired.hosts.get(id);
-        let known = if card.is_some() || host.is_some() { "" } else { ", not in the fleet any more" };
-        let place = host.map_or_else(|| format!("on {place}"), |host| format!("at {}", host.address));
-        let name = host.map_or(name, |host| host.name.as_str());
-        let _ = writeln!(text, "{emoji}{} {place}{known}", paint(BOLD, name));
+    for (group, Share { steps, held }) in groups {
+        let _ = writeln!(text, "{}", title(desired, &group));
         for step in steps {
             draw_step(text, step, detail);
         }
@@ -102,10 +151,16 @@ fn draw_step(text: &mut String, step: &Step, detail: Detail) {
     let note = match &step.action {
         Action::Create { after } if detail == Detail::Short => digest(id.kind, after),
         Action::Create { .. } => String::new(),
+        Action::Delete { .. } if id.kind == Kind::Server => "the machine and all data on it are lost".to_owned(),
+        Action::Replace { .. } if id.kind == Kind::Server => {
+            "a new machine: all data on the old one is lost, its addresses stay".to_owned()
+        }
         Action::Delete { .. } if id.kind.holds_data() => "its data is lost".to_owned(),
         Action::Delete { .. } => String::new(),
         Action::Update { .. } | Action::Replace { .. } => effect(step).to_owned(),
     };
+    let euros = step.cost.map(|cost| euros(step, cost)).unwrap_or_default();
+    let note = [note, euros].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let note = if note.is_empty() { String::new() } else { format!("  {}", paint(DIM, note)) };
     let _ = writeln!(text, "  {} {id}{note}", paint(style, sign));
     if let (Action::Create { after }, Detail::Full) = (&step.action, detail) {
@@ -124,12 +179,23 @@ fn draw_step(text: &mut String, step: &Step, detail: Detail) {
     }
 }
 
+fn euros(step: &Step, cost: Cost) -> String {
+    match step.action {
+        Action::Create { .. } => format!("€{} a month", cost.after),
+        Action::Delete { .. } => format!("saves €{} a month", cost.before),
+        _ if cost.before == cost.after => String::new(),
+        _ => format!("€{} → €{} a month", cost.before, cost.after),
+    }
+}
+
 fn effect(step: &Step) -> &'static str {
     match (step.effect, step.address.id.kind) {
         (Effect::None, Kind::Config | Kind::Secrets) => "in place, before the container starts",
         (Effect::None, _) => "in place",
         (Effect::Hot, Kind::Secrets) => "in place: the gateway reads it again, no restart",
         (Effect::Hot, _) => "hot: the gateway takes it over, no restart",
+        (Effect::Reboot, _) => "the machine goes off and on again: minutes without answers",
+        (Effect::Replace, Kind::Address) => "a new address takes its place",
         (Effect::Restart, _) => "restart: some seconds without answers",
         (Effect::Replace, _) => "replaced: up to a minute without answers, its state is kept",
     }
@@ -143,9 +209,34 @@ fn digest(kind: Kind, after: &Fields) -> String {
         Kind::Secrets | Kind::Workspace | Kind::Volume => after.keys().cloned().collect::<Vec<_>>().join(", "),
         Kind::Config => format!("openclaw.json, {} settings", leaves(after).len()),
         Kind::Network | Kind::Anchor => String::new(),
+        Kind::Sshkey => "claw's login key".to_owned(),
+        Kind::Firewall => match after.get(FROM) {
+            Some(Value::List(ranges)) => format!("SSH {}", from(ranges)),
+            _ => "SSH from anywhere".to_owned(),
+        },
+        Kind::Address => format!("IPv4 and IPv6 in {}, kept when the machine goes", text("location")),
+        Kind::Server => {
+            let sizes: Vec<String> = match after.get("size") {
+                Some(Value::List(sizes)) => sizes.iter().filter_map(Value::as_text).map(str::to_owned).collect(),
+                _ => Vec::new(),
+            };
+            format!("{} in {}, {}", sizes.join(" or "), text("location"), text("image"))
+        }
+        Kind::Dns => {
+            let values: Vec<String> = match after.get("values") {
+                Some(Value::List(values)) => values.iter().map(show).collect(),
+                _ => Vec::new(),
+            };
+            values.join(", ")
+        }
         Kind::Host => "hardened sshd, engine, security updates, containers kept from the host".to_owned(),
         Kind::Access => who_may_log_in(after),
     }
+}
+
+fn from(ranges: &[Value]) -> String {
+    let ranges: Vec<&str> = ranges.iter().filter_map(Value::as_text).collect();
+    format!("from {}", ranges.join(", "))
 }
 
 fn who_may_log_in(after: &Fields) -> String {
@@ -156,10 +247,7 @@ fn who_may_log_in(after: &Fields) -> String {
         number => format!(", {number} operators"),
     };
     let from = match after.get(FROM) {
-        Some(Value::List(ranges)) => {
-            let ranges: Vec<&str> = ranges.iter().filter_map(Value::as_text).collect();
-            format!(", from {}", ranges.join(", "))
-        }
+        Some(Value::List(ranges)) => format!(", {}", from(ranges)),
         _ => String::new(),
     };
     format!("claw's key{people}{from}")
@@ -187,6 +275,10 @@ pub fn show(value: &Value) -> String {
     match value {
         Value::Secret(secret) => {
             secret.source.as_ref().map_or_else(|| "(secret)".to_owned(), |source| format!("secret {source}"))
+        }
+        Value::After(after) => format!("(known after {})", after.of),
+        Value::List(items) if items.iter().any(|item| item.first_unknown().is_some()) => {
+            items.iter().map(show).collect::<Vec<_>>().join(", ")
         }
         Value::Text(text) => format!("\"{}\"", clean(text, VALUE_LETTERS_MAX)),
         other => clean(&other.to_json().to_string(), VALUE_LETTERS_MAX),
@@ -223,6 +315,18 @@ pub fn explain(reason: &Reason, would: &str, address: &Address) -> (String, Stri
         Reason::Foreign => (
             format!("held, something without this fleet's mark stands in the place of {address}"),
             "claw never touches it: rename or remove it, or give the agent another `id`".to_owned(),
+        ),
+        Reason::Data { name } if address.id.kind == Kind::Server => (
+            "held, all data on the machine would be lost".to_owned(),
+            match would {
+                "replace" => format!(
+                    "to keep it, leave its image and location as they are; to lose it, add --allow-destroy {name}"
+                ),
+                _ => format!(
+                    "to keep it, keep its table; if that was renamed, set id = \"{name}\" in the new one; to lose it, add \
+                     --allow-destroy {name}"
+                ),
+            },
         ),
         Reason::Data { name } => (
             "held, its data would be lost".to_owned(),

@@ -1,12 +1,13 @@
 //! From a fleet to what it asks for. Checks every reference, offline, and reports all that is wrong at once.
 
+mod dns;
 mod hosts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::desired::{AgentCard, Desired};
-use crate::fleet::{AgentTable, Fleet};
+use crate::fleet::{AgentTable, Fleet, ProviderKind};
 use crate::name::{Address, Kind, ResourceId};
 use crate::problem::{Problem, Severity, did_you_mean};
 use crate::provider::{AgentSpec, Rulebook};
@@ -58,7 +59,7 @@ pub fn compile(
             let help = "a name on the command line must mean one agent; call one of them something else";
             problems.push(Problem::error("duplicate-id", message).at(fleet.tree.key(&["agents", key])).help(help));
         }
-        if let (Some(port), Some(on)) = (table.port, table.on.as_deref())
+        if let (Some(port), Some(on)) = (table.port, fleet.place_of(key))
             && let Some(other) = ports.insert((on, port), key)
         {
             let message = format!("agents `{other}` and `{key}` have the same port {port} on {on}");
@@ -67,6 +68,8 @@ pub fn compile(
         }
         add_agent(fleet, surroundings, rules, (key, id, table), &mut desired, &mut problems);
     }
+    hosts::check_machines(fleet, surroundings, rules, &desired, &mut problems);
+    dns::add(fleet, &mut desired, &mut problems);
     let problems = gathered(problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         Err(problems)
@@ -108,7 +111,7 @@ fn add_agent(
     desired: &mut Desired,
     problems: &mut Vec<Problem>,
 ) {
-    let Some((place, rules)) = table.on.as_deref().and_then(|on| Some((on, rules.get(on)?))) else { return };
+    let Some((place, rules)) = fleet.place_of(key).and_then(|on| Some((on, rules.get(on)?))) else { return };
     let empty = BTreeMap::new();
     let seeds = table.workspace.as_ref().and_then(|folder| surroundings.workspaces.get(folder)).unwrap_or(&empty);
     let spec = AgentSpec { fleet, key, id, place, table, profiles: &surroundings.profiles, seeds };
@@ -167,7 +170,7 @@ fn check_meta(fleet: &Fleet, problems: &mut Vec<Problem>) {
             problems.push(
                 Problem::error("provider-kind", format!("provider `{name}` does not say what it is"))
                     .at(fleet.tree.key(&["providers", name]))
-                    .help("add kind = \"docker\""),
+                    .help("add kind = \"docker\" or kind = \"hetzner\""),
             );
         }
     }
@@ -210,6 +213,13 @@ fn check_agent(
         );
     }
     check_place(fleet, key, table, problems);
+    if !table.host.is_empty() && table.on.as_deref().is_some_and(|on| fleet.cloud(on).is_none()) {
+        problems.push(
+            Problem::error("no-own-machine", format!("agent `{key}` has no machine of its own to say anything of"))
+                .at(at("host"))
+                .help("put the agent on a cloud provider, or write this into the host's table"),
+        );
+    }
     if table.model.is_none() {
         problems.push(
             Problem::error("missing-key", format!("agent `{key}` has no `model`"))
@@ -263,7 +273,7 @@ fn check_place(fleet: &Fleet, key: &str, table: &AgentTable, problems: &mut Vec<
     let problem = Problem::error("unknown-provider", format!("there is no provider and no host `{on}`"));
     let help = match did_you_mean(on, known.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None if on == "docker" => "declare it: [providers.docker]".to_owned(),
+        None if ProviderKind::ALL.iter().any(|kind| kind.word() == on) => format!("declare it: [providers.{on}]"),
         None => format!("declare it: [providers.{on}] with kind = \"docker\""),
     };
     problems.push(problem.at(fleet.agent_field(key, "on")).help(help));
@@ -372,7 +382,7 @@ mod tests {
           write it as a percentage from 0 to 100: "30%"
         provider-kind: provider `attic` does not say what it is
           87..92 "attic"
-          add kind = "docker"
+          add kind = "docker" or kind = "hetzner"
         missing-key: agent `joe` has no `model`
           102..105 "joe"
           say which model it thinks with: model = "anthropic/claude-sonnet-5"
@@ -419,7 +429,7 @@ mod tests {
         assert_snapshot!(problems("[agents.pete]\nmodel = \"a/b\"\non = \"hetzner\"\n"), @r#"
         unknown-provider: there is no provider and no host `hetzner`
           83..92 "\"hetzner\""
-          declare it: [providers.hetzner] with kind = "docker"
+          declare it: [providers.hetzner]
         "#);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::fleet::SuspendTable;
-use crate::name::Address;
+use crate::name::{Address, Kind, ResourceId};
 use crate::secret::{SecretError, Secrets};
 use crate::value::{Fields, Value};
 
@@ -45,8 +45,10 @@ pub struct AgentCard {
 pub struct HostCard {
     /// The key of its table, which is the place of what is on it.
     pub name: String,
-    /// Its name or address.
+    /// Its name or address; empty where only a cloud knows.
     pub address: String,
+    /// The cloud that makes it; `None` for a machine that exists.
+    pub cloud: Option<String>,
     /// Set while claw leaves it and its agents alone.
     pub suspend: Option<SuspendTable>,
     /// Whether claw shall take off it what it put there.
@@ -60,15 +62,29 @@ pub struct Resource {
     pub fields: Fields,
     /// The addresses that must stand first.
     pub needs: Vec<Address>,
+    /// The agent it is for, where its name says something else.
+    pub of: Option<String>,
     /// Bytes that the fields name by digest: path → content.
     pub files: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl HostCard {
+    /// Returns the address of the machine at its cloud.
+    pub fn server(&self, id: &str) -> Option<Address> {
+        Some(Address { id: ResourceId::new(Kind::Server, id), place: self.cloud.clone()? })
+    }
 }
 
 impl Desired {
     /// Returns the suspension that holds for an address: its agent's, its own, or that of the host it is on.
     pub fn suspension(&self, address: &Address) -> Option<&SuspendTable> {
         let agent = self.agents.get(&address.id.name).and_then(|card| card.suspend.as_ref());
-        let of_host = || self.hosts.values().find(|host| host.name == address.place)?.suspend.as_ref();
+        let of_agent = self.resources.get(address).and_then(|resource| resource.of.as_ref());
+        let agent = agent.or_else(|| self.agents.get(of_agent?)?.suspend.as_ref());
+        // a server is at its provider's place, what is on it at its own
+        let machine = self.hosts.get(&address.id.name).filter(|_| address.id.kind.is_of_host());
+        let of_host =
+            || machine.or_else(|| self.hosts.values().find(|host| host.name == address.place))?.suspend.as_ref();
         agent.filter(|_| !address.id.kind.is_of_host()).or_else(of_host)
     }
 

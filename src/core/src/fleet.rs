@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use crate::problem::Location;
 
 pub use file::{
-    AgentTable, FleetTable, HostState, HostTable, JumpTable, PolicyTable, ProfileTable, ProviderKind, ProviderTable,
-    ResourcesTable, SshTable, SuspendTable,
+    AgentTable, FleetTable, HostState, HostTable, JumpTable, PolicyTable, Preferred, ProfileTable, ProviderKind,
+    ProviderTable, RecordKind, RecordTable, ResourcesTable, SshTable, SuspendTable, ZoneTable,
 };
 pub use load::{FILE_BYTES_MAX, SourceFile, include_patterns, load};
 pub use schema::fleet_schema;
@@ -30,7 +30,9 @@ pub struct Fleet {
     pub profiles: BTreeMap<String, ProfileTable>,
     /// How machines are logged in to.
     pub ssh: SshTable,
-    /// Machines by the key of their table, defaults merged in.
+    /// DNS zones by name, lower case.
+    pub dns: BTreeMap<String, ZoneTable>,
+    /// Machines by the key of their table, defaults merged in; the machine of an agent's own by the agent's key.
     pub hosts: BTreeMap<String, HostTable>,
     /// Limits.
     pub policy: PolicyTable,
@@ -51,10 +53,30 @@ impl Fleet {
 
     /// Returns where a field of a host is written: in its own table, else in the defaults, else the host's name.
     pub fn host_field(&self, key: &str, field: &str) -> Option<Location> {
-        self.tree
-            .exact(&["hosts", key, field])
-            .or_else(|| self.tree.exact(&["defaults", "host", field]))
+        let own = if self.is_own(key) {
+            self.tree.exact(&["agents", key, "host", field])
+        } else {
+            self.tree.exact(&["hosts", key, field])
+        };
+        own.or_else(|| self.tree.exact(&["defaults", "host", field]))
             .or_else(|| self.tree.key(&["hosts", key]))
+            .or_else(|| self.tree.key(&["agents", key]))
+    }
+
+    /// Whether a host is an agent's own machine.
+    pub fn is_own(&self, host: &str) -> bool {
+        self.agents.get(host).and_then(|agent| agent.on.as_deref()).is_some_and(|on| self.cloud(on).is_some())
+    }
+
+    /// Returns the place an agent runs on: its own machine where `on` names a cloud.
+    pub fn place_of<'a>(&'a self, agent: &'a str) -> Option<&'a str> {
+        let on = self.agents.get(agent)?.on.as_deref()?;
+        Some(if self.cloud(on).is_some() { agent } else { on })
+    }
+
+    /// Returns the kind of a provider, if it makes machines.
+    pub fn cloud(&self, provider: &str) -> Option<ProviderKind> {
+        self.providers.get(provider)?.kind.filter(|kind| kind.is_cloud())
     }
 
     /// Returns the id of the host that is a place, if it is one.

@@ -4,6 +4,8 @@ pub mod compile;
 pub mod desired;
 pub mod fleet;
 pub mod graph;
+pub mod machine;
+pub mod money;
 pub mod name;
 pub mod observed;
 pub mod operate;

@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// claw's public login key at a cloud account.
+    Sshkey,
+    /// A set of rules about who reaches machines, at a cloud.
+    Firewall,
+    /// The public addresses of a machine, which outlive it.
+    Address,
+    /// The machine itself, at a cloud.
+    Server,
     /// Who may log in at a host: claw's control keys and the operators.
     Access,
     /// A machine with SSH and an engine: hardened sshd, engine, folders, what containers may not reach.
@@ -28,11 +36,17 @@ pub enum Kind {
     Config,
     /// The gateway.
     Container,
+    /// A set of DNS records with one name and type: `dns/pete.example.org:A`.
+    Dns,
 }
 
 impl Kind {
     /// Every kind, in rank order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
+        Self::Sshkey,
+        Self::Firewall,
+        Self::Address,
+        Self::Server,
         Self::Access,
         Self::Host,
         Self::Network,
@@ -42,11 +56,16 @@ impl Kind {
         Self::Workspace,
         Self::Config,
         Self::Container,
+        Self::Dns,
     ];
 
     /// Returns the word used for it everywhere.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Sshkey => "sshkey",
+            Self::Firewall => "firewall",
+            Self::Address => "address",
+            Self::Server => "server",
             Self::Access => "access",
             Self::Host => "host",
             Self::Network => "network",
@@ -56,14 +75,19 @@ impl Kind {
             Self::Workspace => "workspace",
             Self::Config => "config",
             Self::Container => "container",
+            Self::Dns => "dns",
         }
     }
 
     /// Returns the kinds a resource of this kind needs, for the same agent or host.
     pub fn needs(self) -> &'static [Self] {
         match self {
-            // what an agent on a host begins with needs the host, which has another name: `compile` says which
-            Self::Access | Self::Network | Self::Volume => &[],
+            // what an agent on a host begins with needs the host, which has another name: `compile` says which; so with
+            // the keys and rules a server needs, and the address a name points to
+            Self::Sshkey | Self::Firewall | Self::Address | Self::Access | Self::Network | Self::Volume | Self::Dns => {
+                &[]
+            }
+            Self::Server => &[Self::Address],
             // passwords are turned off only once claw's key is proven
             Self::Host => &[Self::Access],
             Self::Anchor => &[Self::Volume],
@@ -76,12 +100,27 @@ impl Kind {
 
     /// Whether it is part of a machine and not of an agent.
     pub fn is_of_host(self) -> bool {
-        matches!(self, Self::Access | Self::Host)
+        matches!(self, Self::Address | Self::Server | Self::Access | Self::Host)
+    }
+
+    /// Whether it is part of an agent, in an engine.
+    pub fn is_of_agent(self) -> bool {
+        matches!(
+            self,
+            Self::Network
+                | Self::Volume
+                | Self::Anchor
+                | Self::Secrets
+                | Self::Workspace
+                | Self::Config
+                | Self::Container
+        )
     }
 
     /// Whether it holds what cannot be made again.
     pub fn holds_data(self) -> bool {
-        self == Self::Volume
+        // what agents keep lies on the machine
+        matches!(self, Self::Volume | Self::Server)
     }
 }
 
@@ -174,6 +213,7 @@ mod tests {
             let id = ResourceId::new(kind, "pete");
             assert_eq!(id.to_string().parse(), Ok(id));
         }
+        assert_eq!("dns/_a.b.example.org:SRV".parse(), Ok(ResourceId::new(Kind::Dns, "_a.b.example.org:SRV")));
         assert!("server".parse::<ResourceId>().is_err());
         assert!("cat/pete".parse::<ResourceId>().is_err());
     }

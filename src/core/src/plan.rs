@@ -1,6 +1,7 @@
 //! Plans: what to do, in which order, and what not to do and why. Pure: equal inputs give equal plans, and every input
 //! gives one.
 
+mod cost;
 mod decide;
 mod guard;
 mod sequence;
@@ -10,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
+use crate::money::Money;
 use crate::name::Address;
 use crate::observed::Observed;
 use crate::provider::Rulebook;
 use crate::secret::SecretError;
-use crate::value::{Change, Fields};
+use crate::value::{self, After, Change, Fields, Value};
 
 /// What one apply shall do: plain data, no choices left open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,6 +33,18 @@ pub struct Plan {
     pub suspended: Vec<Suspended>,
     /// Places that could not be read whole, and why.
     pub unseen: BTreeMap<String, String>,
+    /// What the fleet costs; `None` where no price is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+/// What the fleet costs a month in euros, net, as far as prices are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// As it stands.
+    pub before: Money,
+    /// When everything in the plan is done.
+    pub after: Money,
 }
 
 impl Plan {
@@ -53,6 +67,25 @@ pub struct Step {
     pub effect: Effect,
     /// The steps of this plan that come first.
     pub needs: Vec<Address>,
+    /// What the thing costs a month, before and after; `None` where it costs nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+}
+
+impl Step {
+    /// Returns the step with what `know` can say of other resources put in, or the first thing that is still unknown.
+    pub fn known(&self, know: &dyn Fn(&After) -> Option<String>) -> Result<Self, After> {
+        let mut step = self.clone();
+        if let Action::Create { after } | Action::Update { after, .. } | Action::Replace { after, .. } =
+            &mut step.action
+        {
+            *after = value::known(after, know);
+            if let Some(unknown) = after.values().find_map(Value::first_unknown) {
+                return Err(unknown.clone());
+            }
+        }
+        Ok(step)
+    }
 }
 
 /// What is done, with what was seen and what shall be.
@@ -132,6 +165,8 @@ pub enum Effect {
     Hot,
     /// The gateway restarts in its container: some seconds without answers.
     Restart,
+    /// The machine goes off and on again: minutes without answers.
+    Reboot,
     /// A new container takes its place: some seconds to a minute without answers.
     Replace,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::desired::{Desired, Resource};
 use crate::fleet::{AgentTable, Fleet, HostTable};
+use crate::money::Money;
 use crate::name::{Address, ResourceId};
 use crate::observed::{Observation, Report};
 use crate::operate::Operate;
@@ -14,7 +15,7 @@ use crate::plan::{Effect, Step};
 use crate::problem::Problem;
 use crate::secret::Secrets;
 use crate::ssh::ControlKey;
-use crate::value::Change;
+use crate::value::{Change, Fields};
 
 /// What the plan itself looks at in an `access` resource, to shut nobody out.
 pub mod access {
@@ -26,6 +27,16 @@ pub mod access {
     pub const SEEN_FROM: &str = "seen_from";
     /// The fact of a place that lists keys somebody else put there, one a line.
     pub const UNMANAGED: &str = "unmanaged";
+}
+
+/// What the plan and its reader look at in what a cloud is asked for.
+pub mod cloud {
+    /// The field of a server that names its firewall, and so who reaches it.
+    pub const FIREWALL: &str = "firewall";
+    /// The fact of an `address` resource: IPv4, dotted.
+    pub const IPV4: &str = "ipv4";
+    /// The fact of an `address` resource: IPv6, the machine's own out of its network.
+    pub const IPV6: &str = "ipv6";
 }
 
 /// A future that can cross the seam.
@@ -73,6 +84,29 @@ pub trait Rules: Send + Sync {
     /// Returns the resources of a host, or what the provider would refuse about it. Only places that are hosts are asked.
     fn declare_host(&self, _host: HostSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
         Ok(Vec::new())
+    }
+
+    /// Returns what stands at the provider for a host it makes: keys, rules, addresses, the machine. Only clouds are asked.
+    fn declare_machine(&self, _host: HostSpec<'_>) -> Result<Vec<(ResourceId, Resource)>, Vec<Problem>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns what is odd about a host that shall be made, whose agents may use that much memory each, in MiB. Only
+    /// clouds are asked.
+    fn check_machine(&self, _host: HostSpec<'_>, _agents_mib: &[u64]) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Returns what a resource with these fields costs a month, net; `None` where that is not known. `thing` are the facts
+    /// told of it as it stands, `place` those told of its place.
+    fn price(
+        &self,
+        _id: &ResourceId,
+        _fields: &Fields,
+        _thing: &BTreeMap<String, String>,
+        _place: &BTreeMap<String, String>,
+    ) -> Option<Money> {
+        None
     }
 
     /// Returns what a change of these fields does to the running agent.

@@ -35,6 +35,17 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Returns an amount like `2GiB` in MiB.
+pub fn memory_mib(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number: u64 = digits.parse().ok()?;
+    match unit.trim() {
+        "MiB" => Some(number),
+        "GiB" => number.checked_mul(1024),
+        _ => None,
+    }
+}
+
 /// Returns the days of a time such as `90d` or `12w`; `None` where it is neither.
 pub fn days(text: &str) -> Option<i32> {
     let (number, days_each) = match text.strip_suffix('d') {

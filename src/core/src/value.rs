@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
+use crate::name::Address;
 use crate::secret::{Fingerprint, SecretSource};
 
 /// The fields of a resource, by name.
@@ -28,6 +29,17 @@ pub enum Value {
     Map(Arc<BTreeMap<String, Value>>),
     /// A secret, known by name. Boxed: it is far larger than the other values, and every map would pay for it.
     Secret(Box<SecretValue>),
+    /// A text that another resource has once it stands. Boxed for the same reason.
+    After(Box<After>),
+}
+
+/// What another resource says of itself once it stands: an address, say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Which resource.
+    pub of: Address,
+    /// Which of its facts.
+    pub fact: &'static str,
 }
 
 /// A secret as plans know it.
@@ -104,6 +116,33 @@ impl Value {
                 let name = secret.source.as_ref().map_or_else(|| "in place".to_owned(), ToString::to_string);
                 Json::Object([("secret".to_owned(), Json::String(name))].into_iter().collect())
             }
+            Self::After(after) => {
+                let named = [("known_after", after.of.to_string()), ("fact", after.fact.to_owned())];
+                Json::Object(named.into_iter().map(|(key, text)| (key.to_owned(), Json::String(text))).collect())
+            }
+        }
+    }
+
+    /// Returns it with what `know` can say of other resources put in; where it cannot, it stays as it is.
+    #[must_use]
+    pub fn known(&self, know: &dyn Fn(&After) -> Option<String>) -> Self {
+        match self {
+            Self::After(after) => know(after).map_or_else(|| self.clone(), Self::Text),
+            Self::List(items) => Self::List(items.iter().map(|item| item.known(know)).collect()),
+            Self::Map(map) if map.values().any(|value| value.first_unknown().is_some()) => {
+                Self::map(map.iter().map(|(key, value)| (key.clone(), value.known(know))))
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// Returns the first thing in it that is known only later.
+    pub fn first_unknown(&self) -> Option<&After> {
+        match self {
+            Self::After(after) => Some(after),
+            Self::List(items) => items.iter().find_map(Self::first_unknown),
+            Self::Map(map) => map.values().find_map(Self::first_unknown),
+            _ => None,
         }
     }
 
@@ -117,6 +156,11 @@ impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.to_json().serialize(serializer)
     }
+}
+
+/// Returns the fields with what `know` can say of other resources put in.
+pub fn known(fields: &Fields, know: &dyn Fn(&After) -> Option<String>) -> Fields {
+    fields.iter().map(|(key, value)| (key.clone(), value.known(know))).collect()
 }
 
 /// One field that differs. The path runs through maps, joined by dots.

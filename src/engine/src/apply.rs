@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use claw_core::desired::Desired;
 use claw_core::name::Address;
+use claw_core::observed::{Observation, Observed, State};
 use claw_core::plan::{Plan, Step};
-use claw_core::provider::{ApplyError, StepContext};
+use claw_core::provider::{ApplyError, Class, StepContext};
 use claw_core::secret::Secrets;
+use claw_core::value::After;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -45,6 +47,8 @@ pub struct Run<'a> {
     pub plan: &'a Plan,
     /// The fleet as it shall be.
     pub desired: &'a Desired,
+    /// What was seen before.
+    pub observed: &'a Observed,
     /// Secret values.
     pub secrets: &'a dyn Secrets,
     /// Who does it.
@@ -90,14 +94,15 @@ pub async fn apply(run: Run<'_>, around: Surroundings<'_>, journal: &mut Journal
         fleet: run.plan.fleet.clone(),
         steps: run.plan.steps.len(),
     });
+    let world = World { observed: run.observed, learned: Mutex::default() };
     let mut walk = Walk::new(&run);
     let mut running: FuturesUnordered<BoxFuture<'_, (usize, Result<(), ApplyError>)>> = FuturesUnordered::new();
     loop {
         let stopped = around.stop.load(Ordering::SeqCst) || recorder.is_broken();
         while !stopped && running.len() < run.at_once.max(1) {
             let Some(at) = walk.next() else { break };
-            let (run, recorder) = (&run, &recorder);
-            running.push(Box::pin(async move { (at, work(run, recorder, &run.plan.steps[at]).await) }));
+            let (run, recorder, world) = (&run, &recorder, &world);
+            running.push(Box::pin(async move { (at, work(run, recorder, world, &run.plan.steps[at]).await) }));
         }
         let Some((at, outcome)) = running.next().await else { break };
         walk.ended(at, outcome, &recorder);
@@ -116,7 +121,7 @@ pub async fn apply(run: Run<'_>, around: Surroundings<'_>, journal: &mut Journal
 }
 
 /// Does one step, again and again as far as its errors allow.
-async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, step: &Step) -> Result<(), ApplyError> {
+async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, world: &World<'_>, step: &Step) -> Result<(), ApplyError> {
     let address = step.address.clone();
     let action = step.action.word();
     recorder.record(EventKind::StepStarted { address: address.clone(), action });
@@ -130,10 +135,15 @@ async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, step: &Step) -> Result
     let Some(provider) = run.providers.get(&address.place) else {
         return Err(ApplyError::fatal(format!("find a provider for {}", address.place)));
     };
+    let step = step.known(&|after| world.fact(after)).map_err(|unknown| {
+        ApplyError::new(Class::Fatal, format!("know the {} of {}", unknown.fact, unknown.of))
+            .help("it should stand by now; apply again, which looks anew")
+    })?;
     let mut tries = 0;
     loop {
-        match provider.apply(step, ctx).await {
-            Ok(_) => {
+        match provider.apply(&step, ctx).await {
+            Ok(seen) => {
+                world.learn(seen);
                 let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                 recorder.record(EventKind::StepDone { address: address.clone(), action, took_ms });
                 return Ok(());
@@ -149,6 +159,28 @@ async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, step: &Step) -> Result
                     return Err(error);
                 }
             }
+        }
+    }
+}
+
+/// What is known of the world: seen before, and told by steps that are done.
+struct World<'a> {
+    observed: &'a Observed,
+    learned: Mutex<BTreeMap<Address, State>>,
+}
+
+impl World<'_> {
+    fn learn(&self, seen: Vec<Observation>) {
+        if let Ok(mut learned) = self.learned.lock() {
+            learned.extend(seen.into_iter().map(|one| (one.address, one.state)));
+        }
+    }
+
+    fn fact(&self, after: &After) -> Option<String> {
+        let learned = self.learned.lock().ok()?;
+        match learned.get(&after.of).or_else(|| self.observed.states.get(&after.of))? {
+            State::Present(actual) => actual.facts.get(after.fact).cloned(),
+            _ => None,
         }
     }
 }
@@ -291,9 +323,9 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use claw_core::name::{Kind, ResourceId};
-    use claw_core::observed::{Observation, Report};
+    use claw_core::observed::Report;
     use claw_core::plan::{Action, Effect};
-    use claw_core::provider::{Class, Provider};
+    use claw_core::provider::Provider;
     use claw_core::secret::{Fingerprint, SecretError, SecretSource};
     use secrecy::SecretString;
 
@@ -366,7 +398,7 @@ mod tests {
             let (name, needs) = text.split_once(':').unwrap_or((text, ""));
             let needs = needs.split(',').filter(|need| !need.is_empty()).map(address).collect();
             let action = Action::Create { after: BTreeMap::new() };
-            Step { address: address(name), action, effect: Effect::None, needs }
+            Step { address: address(name), action, effect: Effect::None, needs, cost: None }
         });
         Plan { fleet: "abcd".to_owned(), steps: steps.collect(), ..Plan::default() }
     }
@@ -410,6 +442,7 @@ mod tests {
                 id: "run",
                 plan,
                 desired: &desired,
+                observed: &Observed::default(),
                 secrets: &NoSecrets,
                 providers: &providers,
                 at_once: self.at_once,
@@ -597,12 +630,21 @@ mod tests {
         let (plan, desired, providers, ear) = (plan(&["a"]), Desired::default(), Providers::new(), Ear::default());
         let mut journal = Journal::on_a_full_disk();
         let stop = AtomicBool::new(false);
-        let run =
-            Run { id: "run", plan: &plan, desired: &desired, secrets: &NoSecrets, providers: &providers, at_once: 1 };
+        let seen = Observed::default();
+        let run = Run {
+            id: "run",
+            plan: &plan,
+            desired: &desired,
+            observed: &seen,
+            secrets: &NoSecrets,
+            providers: &providers,
+            at_once: 1,
+        };
         let around = Surroundings { now: &|| "now".to_owned(), chance: &|| 0.0, stop: &stop, listener: &ear };
         let recorder = Recorder { around: &around, journal: Mutex::new(&mut journal), broken: Mutex::new(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let error = runtime.block_on(work(&run, &recorder, &plan.steps[0])).expect_err("not announced");
+        let world = World { observed: &seen, learned: Mutex::default() };
+        let error = runtime.block_on(work(&run, &recorder, &world, &plan.steps[0])).expect_err("not announced");
         assert_eq!(error.reason, "begin: the journal cannot be written", "it did not even look for the provider");
     }
 

@@ -149,8 +149,8 @@ impl Ssh {
             return Ok(exit::DONE);
         }
         let scope = Scope { targets, uncommitted_keys: true, ..Scope::default() };
-        let (_, plan) = scope.plan(setup, &mut session)?;
-        carry_out(global, setup, &session, &plan, &self.consent)
+        let (observed, plan) = scope.plan(setup, &mut session)?;
+        carry_out(global, setup, &session, (&observed, &plan), &self.consent)
     }
 
     fn finish(&self, global: &Global, setup: &Setup, session: Session) -> Outcome {

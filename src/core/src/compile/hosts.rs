@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{Surroundings, is_date, is_id};
-use crate::desired::{Desired, HostCard};
-use crate::fleet::{Fleet, HostState, HostTable, JumpTable};
-use crate::name::Address;
-use crate::problem::{Location, Problem};
+use crate::desired::{Desired, HostCard, Resource};
+use crate::fleet::{Fleet, HostState, HostTable, JumpTable, ProviderKind};
+use crate::name::{Address, Kind, ResourceId};
+use crate::problem::{Location, Problem, did_you_mean};
 use crate::provider::{HostSpec, Rulebook};
 use crate::ssh::{PublicKey, Standing, is_within, range};
-use crate::text::days;
+use crate::text::{days, memory_mib};
+use crate::value::Value;
 
 /// Adds the hosts and what they consist of to the desired state.
 pub(super) fn add(
@@ -42,22 +43,63 @@ pub(super) fn add(
             problems.push(Problem::error("duplicate-host", message).at(fleet.host_field(key, "address")).help(help));
         }
         let absent = table.state == Some(HostState::Absent);
+        let cloud = table.on.clone().filter(|on| fleet.cloud(on).is_some());
         let card = HostCard {
             name: key.clone(),
             address: table.address.clone().unwrap_or_default(),
+            cloud,
             suspend: table.suspend.clone(),
             absent,
         };
-        desired.hosts.insert(id.to_owned(), card);
-        if absent {
-            continue;
+        if !absent {
+            let spec = HostSpec { fleet, key, id, table, control: &surroundings.control_keys };
+            declare(spec, &card, rules, desired, problems);
         }
-        let Some(rules) = rules.get(key) else { continue };
-        match rules.declare_host(HostSpec { fleet, key, id, table, control: &surroundings.control_keys }) {
-            Err(found) => problems.extend(found),
-            Ok(resources) => desired
-                .resources
-                .extend(resources.into_iter().map(|(id, resource)| (Address { id, place: key.clone() }, resource))),
+        desired.hosts.insert(id.to_owned(), card);
+    }
+}
+
+/// Adds what a host consists of, and what stands for it at its cloud.
+fn declare(spec: HostSpec<'_>, card: &HostCard, rules: &Rulebook, desired: &mut Desired, problems: &mut Vec<Problem>) {
+    let mut add = |place: &str, found: Result<Vec<(ResourceId, Resource)>, Vec<Problem>>| match found {
+        Err(found) => problems.extend(found),
+        Ok(resources) => {
+            for (id, mut resource) in resources {
+                if id.kind == Kind::Access {
+                    resource.needs.extend(card.server(spec.id));
+                }
+                // hosts share keys and rule sets
+                desired.resources.entry(Address { id, place: place.to_owned() }).or_insert(resource);
+            }
+        }
+    };
+    if let Some(rules) = rules.get(spec.key) {
+        add(spec.key, rules.declare_host(spec));
+    }
+    let Some((cloud, rules)) = card.cloud.as_ref().and_then(|cloud| Some((cloud, rules.get(cloud)?))) else { return };
+    add(cloud, rules.declare_machine(spec));
+}
+
+/// Asks the clouds what is odd about the machines they shall make.
+pub(super) fn check_machines(
+    fleet: &Fleet,
+    surroundings: &Surroundings,
+    rules: &Rulebook,
+    desired: &Desired,
+    problems: &mut Vec<Problem>,
+) {
+    let mut used: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (address, resource) in desired.resources.iter().filter(|(address, _)| address.id.kind == Kind::Container) {
+        let memory = resource.fields.get("memory").and_then(Value::as_text).and_then(memory_mib);
+        used.entry(&address.place).or_default().extend(memory);
+    }
+    for (key, table) in &fleet.hosts {
+        let cloud = table.on.as_ref().filter(|on| fleet.cloud(on).is_some());
+        if let Some(rules) = cloud.and_then(|cloud| rules.get(cloud)) {
+            let memory = used.get(key.as_str()).map_or(&[][..], Vec::as_slice);
+            let id = table.id.as_deref().unwrap_or(key);
+            let spec = HostSpec { fleet, key, id, table, control: &surroundings.control_keys };
+            problems.extend(rules.check_machine(spec, memory));
         }
     }
 }
@@ -170,6 +212,9 @@ fn check_names<'a>(
     if let Some(other) = ids.insert(id, key) {
         clash(format!("hosts `{other}` and `{key}` have the same id `{id}`"));
     }
+    if fleet.is_own(key) {
+        return;
+    }
     if fleet.providers.contains_key(key) || key == "ssh" {
         clash(format!("host `{key}` is called like a provider"));
     }
@@ -183,18 +228,82 @@ fn check_names<'a>(
 
 fn check_host(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Problem>) {
     let at = |field: &str| fleet.host_field(key, field);
+    check_common(fleet, key, table, problems);
     match table.on.as_deref() {
-        Some("ssh") => {}
-        Some(other) => problems.push(
-            Problem::error("unknown-provider", format!("`{other}` makes no hosts"))
-                .at(at("on"))
-                .help("a machine that exists is on = \"ssh\""),
-        ),
+        Some("ssh") => check_existing(fleet, key, table, problems),
+        Some(on) if fleet.cloud(on).is_some() => check_cloud(fleet, key, table, problems),
+        Some(other) => {
+            let clouds = fleet.providers.keys().filter(|name| fleet.cloud(name).is_some()).map(String::as_str);
+            let help = match did_you_mean(other, clouds.chain(["ssh"])) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None if ProviderKind::ALL.iter().any(|kind| kind.is_cloud() && kind.word() == other) => {
+                    format!("declare it: [providers.{other}]")
+                }
+                None => "a machine that exists is on = \"ssh\"".to_owned(),
+            };
+            problems
+                .push(Problem::error("unknown-provider", format!("`{other}` makes no hosts")).at(at("on")).help(help));
+            if table.size.is_none() {
+                check_existing(fleet, key, table, problems);
+            }
+        }
         None => problems.push(
             Problem::error("missing-key", format!("host `{key}` does not say how claw comes by it"))
                 .at(at("on"))
-                .help("add on = \"ssh\""),
+                .help("add on = \"ssh\" for a machine that exists, or the name of a cloud provider"),
         ),
+    }
+}
+
+/// Checks what only a cloud's own machines can say, and what they cannot.
+fn check_cloud(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Problem>) {
+    let at = |field: &str| fleet.host_field(key, field);
+    let on = table.on.as_deref().unwrap_or_default();
+    let mut missing = |field: &str, example: &str| {
+        problems.push(
+            Problem::error("missing-key", format!("the machine of `{key}` has no `{field}`"))
+                .at(at(field))
+                .help(format!("add {example} to [defaults.host], or to the machine itself")),
+        );
+    };
+    if table.size.as_ref().is_none_or(|sizes| sizes.texts().is_empty()) {
+        missing("size", "size = [\"cx23\", \"cpx22\"]");
+    }
+    if table.location.is_none() {
+        missing("location", "location = \"fsn1\"");
+    }
+    let odd = [
+        ("address", table.address.is_some()),
+        ("port", table.port.is_some()),
+        ("user", table.user.is_some()),
+        ("host_key", table.host_key.is_some()),
+        ("host_key_next", table.host_key_next.is_some()),
+        ("state", table.state.is_some()),
+    ];
+    for (field, _) in odd.into_iter().filter(|(_, is)| *is) {
+        let help = match field {
+            "state" => "remove the table: claw lists what it made there and removes the machine",
+            _ => "claw knows it from the cloud, or makes it",
+        };
+        problems.push(
+            Problem::error("not-on-a-cloud", format!("a machine on {on} has no `{field}` of its own"))
+                .at(at(field))
+                .help(help),
+        );
+    }
+}
+
+/// Checks what is said of a machine that exists.
+fn check_existing(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Problem>) {
+    let at = |field: &str| fleet.host_field(key, field);
+    let made =
+        [("size", table.size.is_some()), ("location", table.location.is_some()), ("image", table.image.is_some())];
+    for (field, _) in made.into_iter().filter(|(field, is)| *is && fleet.tree.exact(&["hosts", key, field]).is_some()) {
+        problems.push(
+            Problem::error("only-on-a-cloud", format!("host `{key}` exists, so its `{field}` cannot be chosen"))
+                .at(at(field))
+                .help("remove it, or put the machine on a cloud provider"),
+        );
     }
     match table.address.as_deref() {
         Some(address) if is_address(address) => {}
@@ -225,8 +334,12 @@ fn check_host(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Pr
     if let Some(text) = &table.host_key_next {
         check_key(&format!("the next host key of `{key}`"), text, at("host_key_next"), problems);
     }
+}
+
+fn check_common(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Problem>) {
+    let at = |field: &str| fleet.host_field(key, field);
     if let Some(own) = &table.allow_from {
-        check_ranges(fleet, &["hosts", key, "allow_from"], own, problems);
+        check_ranges(fleet, &allow_from_path(fleet, key), own, problems);
         check_narrower(fleet, key, own, problems);
     }
     if let Some(jump) = &table.jump {
@@ -239,7 +352,7 @@ fn check_host(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Pr
                 .help("write a day: until = 2026-12-01"),
         );
     }
-    let lives_here = |table: &&String| fleet.agents[*table].on.as_deref() == Some(key);
+    let lives_here = |agent: &&String| fleet.place_of(agent) == Some(key);
     if table.state == Some(HostState::Absent)
         && let Some(agent) = fleet.agents.keys().find(lives_here)
     {
@@ -251,6 +364,11 @@ fn check_host(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Pr
     }
 }
 
+/// Where a host's own `allow_from` stands.
+fn allow_from_path<'a>(fleet: &Fleet, key: &'a str) -> Vec<&'a str> {
+    if fleet.is_own(key) { vec!["agents", key, "host", "allow_from"] } else { vec!["hosts", key, "allow_from"] }
+}
+
 fn check_narrower(fleet: &Fleet, key: &str, own: &[String], problems: &mut Vec<Problem>) {
     let outer: Vec<_> = fleet.ssh.allow_from.iter().filter_map(|text| range(text)).collect();
     for (index, text) in own.iter().enumerate() {
@@ -258,7 +376,7 @@ fn check_narrower(fleet: &Fleet, key: &str, own: &[String], problems: &mut Vec<P
         if !fits {
             problems.push(
                 Problem::error("allow-from", format!("`{text}` is not within ssh.allow_from"))
-                    .at(fleet.tree.item(&["hosts", key, "allow_from"], index))
+                    .at(fleet.tree.item(&allow_from_path(fleet, key), index))
                     .help("a host may narrow who logs in, not widen it: add the range to [ssh] allow_from"),
             );
         }

@@ -1,8 +1,9 @@
 //! The fleet file's shape. The doc comments are the schema's descriptions; nothing here checks a value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -28,6 +29,9 @@ pub struct FleetFile {
     /// How machines are logged in to, and who may.
     #[serde(default)]
     pub ssh: SshTable,
+    /// DNS zones, by name: where they are served and what stands in them besides the agents' own names.
+    #[serde(default)]
+    pub dns: BTreeMap<String, ZoneTable>,
     /// Limits on what one apply may do.
     #[serde(default)]
     pub policy: PolicyTable,
@@ -75,8 +79,10 @@ pub struct FleetTable {
 pub struct ProviderTable {
     /// What it is; the provider's own name where that is a kind.
     pub kind: Option<ProviderKind>,
-    /// How it is reached: `unix:///path/to/docker.sock`. Without it: `DOCKER_HOST`, else the usual socket.
+    /// How a Docker engine is reached: `unix:///path/to/docker.sock`. Without it: `DOCKER_HOST`, else the usual socket.
     pub endpoint: Option<String>,
+    /// Where a cloud's API token is: `"env:NAME"`, or `"secret:PROFILE/KEY"`. `"env:HCLOUD_TOKEN"` for Hetzner unless given.
+    pub token: Option<String>,
 }
 
 /// The kinds of provider there are.
@@ -85,6 +91,124 @@ pub struct ProviderTable {
 pub enum ProviderKind {
     /// A Docker engine, 20.10 or newer.
     Docker,
+    /// A project of the Hetzner Cloud: servers and DNS zones.
+    Hetzner,
+}
+
+impl ProviderKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Docker, Self::Hetzner];
+
+    /// Returns the word for it, which is also the name a provider of it has unless it says otherwise.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Hetzner => "hetzner",
+        }
+    }
+
+    /// Whether it makes machines.
+    pub fn is_cloud(self) -> bool {
+        self == Self::Hetzner
+    }
+
+    /// Whether it serves DNS zones.
+    pub fn has_zones(self) -> bool {
+        self == Self::Hetzner
+    }
+}
+
+/// A DNS zone and what stands in it besides the agents' own names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneTable {
+    /// The provider that serves it.
+    pub provider: Option<String>,
+    /// How long answers are kept, in seconds, unless a record says otherwise: 300 by default.
+    pub ttl: Option<u32>,
+    /// Records besides those that `domain` makes.
+    #[serde(default)]
+    pub records: Vec<RecordTable>,
+}
+
+/// A set of records with one name and type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordTable {
+    /// The name within the zone: `"www"`, `"@"` for the zone itself, `"*"` for any.
+    pub name: String,
+    /// What kind of records.
+    #[serde(rename = "type")]
+    pub kind: RecordKind,
+    /// What they say, as in a zone file: `["10 mail.example.org."]`. TXT texts stand without quotes.
+    pub values: Vec<String>,
+    /// How long answers are kept, in seconds.
+    pub ttl: Option<u32>,
+}
+
+/// The kinds of DNS record claw writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "they are the names of DNS")]
+pub enum RecordKind {
+    #[default]
+    A,
+    Aaaa,
+    Cname,
+    Txt,
+    Mx,
+    Srv,
+    Caa,
+}
+
+impl RecordKind {
+    /// Returns its name in DNS.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Txt => "TXT",
+            Self::Mx => "MX",
+            Self::Srv => "SRV",
+            Self::Caa => "CAA",
+        }
+    }
+}
+
+/// One text, or several in the order of preference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Preferred {
+    /// Just this one.
+    One(String),
+    /// The first that can be had.
+    AnyOf(Vec<String>),
+}
+
+impl JsonSchema for Preferred {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Preferred".into()
+    }
+
+    // not `anyOf`, in which the place of a mistake is lost
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"], "items": { "type": "string" } })
+    }
+}
+
+impl Preferred {
+    /// Returns them, the best first.
+    pub fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::AnyOf(texts) => texts,
+        }
+    }
 }
 
 /// How machines are logged in to, and who may.
@@ -123,8 +247,15 @@ pub struct JumpTable {
 pub struct HostTable {
     /// What it is known by; the table's key unless given. Keep it when you rename the table.
     pub id: Option<String>,
-    /// How claw comes by it: `"ssh"`, a machine that already exists.
+    /// How claw comes by it: `"ssh"`, a machine that already exists, or a cloud provider, which makes it.
     pub on: Option<String>,
+    /// Its size at the cloud, or several of which the first that can be had is taken: `["cx23", "cpx22"]`. One of them
+    /// that it already has stays.
+    pub size: Option<Preferred>,
+    /// Where the cloud makes it: `"fsn1"`.
+    pub location: Option<String>,
+    /// The system it begins with: `"debian-12"` by default.
+    pub image: Option<String>,
     /// Its name or address.
     pub address: Option<String>,
     /// Its SSH port, 22 by default.
@@ -179,8 +310,14 @@ pub struct PolicyTable {
 pub struct AgentTable {
     /// What it is known by on the machines; the table's key unless given. Keep it when you rename the table.
     pub id: Option<String>,
-    /// The provider or the host it runs on.
+    /// The provider or the host it runs on. On a cloud it gets a machine of its own.
     pub on: Option<String>,
+    /// Keys of the machine of its own, over those in `defaults.host`: `{ size = "cx33" }`.
+    #[serde(default)]
+    #[schemars(with = "HostTable")]
+    pub host: Map<String, Json>,
+    /// The DNS name that leads to its machine; one of the fleet's zones holds it.
+    pub domain: Option<String>,
     /// The OpenClaw version, pinned: `"2026.9.6"`.
     pub version: Option<String>,
     /// The image instead of a version: a full reference with a tag or digest.

@@ -85,16 +85,43 @@ fn assemble(tree: Tree, problems: &mut Vec<Problem>) -> Option<Fleet> {
     let file = typed::<FleetFile>(tree.root.to_json(), &tree, &[], problems)?;
     let agents = merged::<AgentTable>("agents", &file.agents, &file.defaults.agent, &tree, problems);
     let hosts = merged::<HostTable>("hosts", &file.hosts, &file.defaults.host, &tree, problems);
-    Some(Fleet {
+    let mut fleet = Fleet {
         meta: file.fleet.unwrap_or_default(),
         providers: file.providers.into_iter().map(|(name, table)| (name.clone(), settle_kind(&name, table))).collect(),
         profiles: file.secrets,
         ssh: file.ssh,
+        dns: file.dns.into_iter().map(|(name, zone)| (name.to_ascii_lowercase(), zone)).collect(),
         hosts,
         policy: file.policy,
         agents,
         tree,
-    })
+    };
+    let own: Vec<(String, HostTable)> = fleet
+        .agents
+        .iter()
+        .filter_map(|(key, agent)| own_machine(&fleet, &file.defaults.host, key, agent, problems))
+        .collect();
+    for (key, table) in own {
+        fleet.hosts.entry(key).or_insert(table);
+    }
+    Some(fleet)
+}
+
+/// Returns the machine of an agent that runs on a cloud.
+fn own_machine(
+    fleet: &Fleet,
+    defaults: &Map<String, Json>,
+    key: &str,
+    agent: &AgentTable,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, HostTable)> {
+    let on = agent.on.as_ref().filter(|on| fleet.cloud(on).is_some())?;
+    let path = ["agents", key, "host"];
+    let mut table: HostTable = typed(Json::Object(over(defaults, &agent.host)), &fleet.tree, &path, problems)?;
+    table.id = Some(agent.id.clone().unwrap_or_else(|| key.to_owned()));
+    table.on = Some(on.clone());
+    table.suspend = agent.suspend.clone().or(table.suspend);
+    Some((key.to_owned(), table))
 }
 
 /// Types the tables of a section, its defaults merged into each.
@@ -127,9 +154,7 @@ fn typed<T: DeserializeOwned>(json: Json, tree: &Tree, path: &[&str], problems: 
 
 /// A provider named like a kind is of that kind.
 fn settle_kind(name: &str, mut table: ProviderTable) -> ProviderTable {
-    if table.kind.is_none() && name == "docker" {
-        table.kind = Some(ProviderKind::Docker);
-    }
+    table.kind = table.kind.or_else(|| ProviderKind::ALL.into_iter().find(|kind| kind.word() == name));
     table
 }
 

@@ -1,11 +1,11 @@
 //! Decides resource by resource, looking at nothing but that resource. Guards and order come after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Effect, Inputs, Reason};
 use crate::name::{Address, Kind};
 use crate::observed::{Owner, Seen, State};
-use crate::value::diff;
+use crate::value::{After, diff, known};
 
 /// What would be done to a resource, and what speaks against it.
 pub(super) struct Decision {
@@ -20,15 +20,17 @@ pub(super) type Decisions = BTreeMap<Address, Decision>;
 pub(super) fn decide(inputs: Inputs<'_>) -> (Decisions, Vec<Address>) {
     let mut decisions = BTreeMap::new();
     let mut unchanged = Vec::new();
+    let emptied = emptied(inputs);
     for address in inputs.desired.resources.keys() {
-        match wanted(inputs, address) {
+        match wanted(inputs, address, &emptied) {
             Some(decision) => {
                 decisions.insert(address.clone(), decision);
             }
             None => unchanged.push(address.clone()),
         }
     }
-    for (address, actual) in inputs.observed.orphans(inputs.desired) {
+    // what is on a machine that goes, goes with it
+    for (address, actual) in inputs.observed.orphans(inputs.desired).filter(|(one, _)| !emptied.contains(&one.place)) {
         let unseen = inputs.observed.incomplete.get(&address.place).or_else(|| unseen_sibling(inputs, address));
         let held = unseen.map(|why| Reason::Unknown { why: why.clone() });
         let action = Action::Delete { before: actual.fields.clone() };
@@ -45,10 +47,37 @@ fn unseen_sibling<'a>(inputs: Inputs<'a>, address: &Address) -> Option<&'a Strin
     })
 }
 
+/// Returns the places whose machine goes or is made anew in this plan: nothing is on it afterwards.
+fn emptied(inputs: Inputs<'_>) -> BTreeSet<String> {
+    let goes = |(id, card): (&String, &crate::desired::HostCard)| {
+        let server = card.server(id)?;
+        let allowed = inputs.policy.allow_destroy.contains(id);
+        let Seen::Present(actual) = inputs.observed.seen(&server) else { return None };
+        let replaced = match wanted(inputs, &server, &BTreeSet::new()) {
+            Some(decision) => decision.held.is_none() && matches!(decision.action, Action::Replace { .. }),
+            None => false,
+        };
+        let removed = actual.owner == Owner::Ours && !inputs.desired.resources.contains_key(&server);
+        (allowed && (replaced || removed)).then(|| card.name.clone())
+    };
+    inputs.desired.hosts.iter().filter_map(goes).collect()
+}
+
+/// Returns what another resource says of itself; nothing while it is made anew.
+fn fact(inputs: Inputs<'_>, after: &After) -> Option<String> {
+    let Seen::Present(actual) = inputs.observed.seen(&after.of) else { return None };
+    let wanted = &inputs.desired.resources.get(&after.of)?.fields;
+    let changes = diff(&actual.fields, wanted);
+    let rules = inputs.rules.get(&after.of.place);
+    let stays = changes.is_empty() || rules.is_some_and(|rules| rules.weigh(&after.of.id, &changes) < Effect::Replace);
+    actual.facts.get(after.fact).filter(|_| stays && actual.owner == Owner::Ours).cloned()
+}
+
 /// Decides about a resource that shall be; `None` when it is.
-fn wanted(inputs: Inputs<'_>, address: &Address) -> Option<Decision> {
-    let after = &inputs.desired.resources.get(address)?.fields;
-    let seen = inputs.observed.seen(address);
+fn wanted(inputs: Inputs<'_>, address: &Address, emptied: &BTreeSet<String>) -> Option<Decision> {
+    let fields = &inputs.desired.resources.get(address)?.fields;
+    let after = &known(fields, &|after| fact(inputs, after));
+    let seen = if emptied.contains(&address.place) { Seen::Absent } else { inputs.observed.seen(address) };
     let mut held = match seen {
         Seen::Unknown(why) => Some(Reason::Unknown { why: why.to_owned() }),
         Seen::Present(actual) if actual.owner == Owner::Foreign => Some(Reason::Foreign),

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::Decisions;
 use super::{Action, Inputs, Policy, Reason};
+use crate::desired::HostCard;
 use crate::name::{Address, Kind, ResourceId};
 use crate::observed::{Owner, Seen, State};
 use crate::provider::access::{CONTROL, FROM, SEEN_FROM};
+use crate::provider::cloud::FIREWALL;
 use crate::ssh::excludes;
 use crate::value::{Fields, Value};
 
@@ -43,14 +45,37 @@ fn hold_lockouts(inputs: Inputs<'_>, decisions: &mut Decisions) {
         let Some(from) = inputs.observed.facts.get(&address.place).and_then(|facts| facts.get(SEEN_FROM)) else {
             continue;
         };
-        let ranges: Vec<&str> = match decision.action.after().and_then(|after| after.get(FROM)) {
-            Some(Value::List(ranges)) => ranges.iter().filter_map(Value::as_text).collect(),
-            _ => Vec::new(),
-        };
-        if decision.held.is_none() && excludes(ranges, from) {
+        if decision.held.is_none() && excludes(ranges(decision.action.after()), from) {
             decision.held = Some(Reason::LockOut { from: from.clone() });
         }
     }
+    for (address, decision) in decisions.iter_mut().filter(|(address, _)| address.id.kind == Kind::Firewall) {
+        let shut_out = || {
+            let behind = inputs.desired.hosts.iter().filter(|(id, card)| stands_behind(inputs, id, card, address));
+            let seen_from = |card: &HostCard| inputs.observed.facts.get(&card.name)?.get(SEEN_FROM);
+            let mut from = behind.filter_map(|(_, card)| seen_from(card));
+            from.find(|from| excludes(ranges(decision.action.after()), from)).cloned()
+        };
+        if decision.held.is_none()
+            && let Some(from) = shut_out()
+        {
+            decision.held = Some(Reason::LockOut { from });
+        }
+    }
+}
+
+fn ranges(fields: Option<&Fields>) -> Vec<&str> {
+    match fields.and_then(|fields| fields.get(FROM)) {
+        Some(Value::List(ranges)) => ranges.iter().filter_map(Value::as_text).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a host's machine is reached through a firewall.
+fn stands_behind(inputs: Inputs<'_>, id: &str, card: &HostCard, firewall: &Address) -> bool {
+    let server = card.server(id).filter(|server| server.place == firewall.place);
+    let fields = server.and_then(|server| inputs.desired.resources.get(&server)).map(|server| &server.fields);
+    fields.and_then(|fields| fields.get(FIREWALL)?.as_text()) == Some(firewall.id.name.as_str())
 }
 
 /// Keys that only this machine knows are not put on hosts: if it is lost, so is the way in.
@@ -209,9 +234,16 @@ pub(super) fn dependents(decisions: &Decisions, address: &Address) -> Vec<Addres
     let kind = address.id.kind;
     let users = Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind));
     let mut found: Vec<Address> = users.map(|other| address.sibling(other)).collect();
-    if kind == Kind::Host {
-        let here = |other: &&Address| other.place == address.place && !other.id.kind.is_of_host();
-        found.extend(decisions.keys().filter(here).cloned());
-    }
+    let first = |other: &&Address| match kind {
+        Kind::Host => other.place == address.place && !other.id.kind.is_of_host(),
+        // machines leave the rules and keys they have first
+        Kind::Firewall | Kind::Sshkey => other.place == address.place && other.id.kind == Kind::Server,
+        // no name leads to an address that is somebody else's next
+        Kind::Address | Kind::Server => {
+            other.id.kind == Kind::Dns && decisions.get(other).is_some_and(|one| one.action.is_delete())
+        }
+        _ => false,
+    };
+    found.extend(decisions.keys().filter(first).cloned());
     found
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decision, Decisions};
 use super::guard::{dependents, is_suspended};
-use super::{Action, Effect, Held, Inputs, Plan, Step, Suspended};
+use super::{Action, Effect, Held, Inputs, Plan, Step, Suspended, cost};
 use crate::graph::{Needs, edges_by_index};
 use crate::name::{Address, Kind};
 
@@ -21,9 +21,11 @@ pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: 
             None => things.push((address, action, effect)),
         }
     }
+    let steps = ordered(inputs, things, &going);
     Plan {
         fleet: inputs.desired.fleet.clone(),
-        steps: ordered(inputs, things, &going),
+        cost: cost::total(inputs, &steps),
+        steps,
         held,
         unchanged,
         suspended: suspended(inputs),
@@ -60,7 +62,10 @@ fn ordered(
     let mut slots: Vec<Option<Step>> = things
         .into_iter()
         .zip(keyed)
-        .map(|((address, action, effect), (_, needs))| Some(Step { address, action, effect, needs }))
+        .map(|((address, action, effect), (_, needs))| {
+            let cost = cost::of(inputs, &address, action.after());
+            Some(Step { address, action, effect, needs, cost })
+        })
         .collect();
     order.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect()
 }
