@@ -65,7 +65,7 @@ impl DockerProvider {
             Kind::Config => steps::config::apply(&job).await?,
             Kind::Workspace => steps::workspace::apply(&job).await?,
             Kind::Container => replace::apply(&job).await?,
-            Kind::Access | Kind::Host => return Err(ApplyError::fatal("change a machine: this is only its engine")),
+            other => return Err(ApplyError::fatal(format!("change a {other}: this is only an engine"))),
         }
         Ok(Vec::new())
     }

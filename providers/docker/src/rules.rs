@@ -8,6 +8,7 @@ use claw_core::name::{Address, Kind, ResourceId};
 use claw_core::plan::Effect;
 use claw_core::problem::Problem;
 use claw_core::provider::{AgentSpec, Rules};
+use claw_core::text::memory_mib;
 use claw_core::value::{Change, Fields, SecretValue, Value};
 use claw_openclaw::{catalog, config, layout};
 use data_encoding::HEXLOWER;
@@ -69,7 +70,6 @@ impl Rules for DockerRules {
         match id.kind {
             // its state is gone: an empty one in its place is a loss that somebody has to allow
             Kind::Volume if changes.iter().any(|change| change.path == "state") => Effect::Replace,
-            Kind::Access | Kind::Host | Kind::Network | Kind::Volume | Kind::Anchor | Kind::Workspace => Effect::None,
             Kind::Secrets => Effect::Hot,
             Kind::Config => {
                 changes.iter().map(|change| catalog::reload_effect(&change.path)).max().unwrap_or(Effect::None)
@@ -81,6 +81,7 @@ impl Rules for DockerRules {
                 Effect::Restart
             }
             Kind::Container => Effect::Replace,
+            _ => Effect::None,
         }
     }
 }
@@ -92,7 +93,7 @@ fn resource(spec: AgentSpec<'_>, kind: Kind, fields: Fields, declared: &[Kind]) 
         .filter(|need| declared.contains(need))
         .map(|need| Address { id: ResourceId::new(*need, spec.id), place: spec.place.to_owned() });
     let files = if kind == Kind::Workspace { spec.seeds.clone() } else { BTreeMap::new() };
-    (ResourceId::new(kind, spec.id), Resource { fields, needs: needs.collect(), files })
+    (ResourceId::new(kind, spec.id), Resource { fields, needs: needs.collect(), files, of: None })
 }
 
 fn fields<const N: usize>(pairs: [(&str, Value); N]) -> Fields {
@@ -109,7 +110,7 @@ fn container_fields(spec: AgentSpec<'_>, problems: &mut Vec<Problem>) -> Fields 
     let image = image(spec, problems);
     let ResourcesTable { memory, cpus } = &spec.table.resources;
     let memory = memory.as_deref().unwrap_or(MEMORY_DEFAULT);
-    let mebibytes = parse_memory(memory).filter(|mib| *mib >= MEMORY_MIB_MIN);
+    let mebibytes = memory_mib(memory).filter(|mib| *mib >= MEMORY_MIB_MIN);
     if mebibytes.is_none() {
         problems.push(
             Problem::error("memory", format!("`{memory}` is not an amount of memory an agent can have"))
@@ -225,17 +226,6 @@ fn check_workspace(spec: AgentSpec<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Returns an amount like `2GiB` in MiB.
-fn parse_memory(text: &str) -> Option<u64> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let number: u64 = digits.parse().ok()?;
-    match unit.trim() {
-        "MiB" => Some(number),
-        "GiB" => number.checked_mul(1024),
-        _ => None,
-    }
-}
-
 /// Returns an amount of MiB in the largest whole unit.
 pub fn show_memory(mebibytes: u64) -> String {
     if mebibytes.is_multiple_of(1024) { format!("{}GiB", mebibytes / 1024) } else { format!("{mebibytes}MiB") }
@@ -257,11 +247,11 @@ mod tests {
 
     #[test]
     fn amounts_of_memory_are_whole_and_have_a_unit() {
-        assert_eq!(parse_memory("2GiB").map(show_memory), Some("2GiB".into()));
-        assert_eq!(parse_memory("1536MiB").map(show_memory), Some("1536MiB".into()));
-        assert_eq!(parse_memory("2048MiB").map(show_memory), Some("2GiB".into()));
-        assert_eq!(parse_memory("2"), None);
-        assert_eq!(parse_memory("2GB"), None);
+        assert_eq!(memory_mib("2GiB").map(show_memory), Some("2GiB".into()));
+        assert_eq!(memory_mib("1536MiB").map(show_memory), Some("1536MiB".into()));
+        assert_eq!(memory_mib("2048MiB").map(show_memory), Some("2GiB".into()));
+        assert_eq!(memory_mib("2"), None);
+        assert_eq!(memory_mib("2GB"), None);
     }
 
     #[test]

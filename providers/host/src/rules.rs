@@ -54,7 +54,12 @@ fn access_fields(host: HostSpec<'_>) -> Fields {
     let block = Block {
         control: control.map(|key| key.public.clone()).collect(),
         operators: operators.filter_map(|(name, text)| Some((name.clone(), text.parse().ok()?))).collect(),
-        from: host.table.allow_from.clone().unwrap_or_else(|| host.fleet.ssh.allow_from.clone()),
+        // in front of a cloud's machine stands a firewall
+        from: if host.table.on.as_deref().is_some_and(|on| host.fleet.cloud(on).is_some()) {
+            Vec::new()
+        } else {
+            host.table.allow_from.clone().unwrap_or_else(|| host.fleet.ssh.allow_from.clone())
+        },
     };
     let mut fields = block.fields();
     if host.table.exclusive == Some(true) {

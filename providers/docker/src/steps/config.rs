@@ -54,7 +54,7 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
         Effect::None if job.is_blind() && changed => restart(job).await,
         Effect::None => Ok(()),
         Effect::Hot => applied(job, &content).await,
-        Effect::Restart | Effect::Replace => restart(job).await,
+        Effect::Restart | Effect::Reboot | Effect::Replace => restart(job).await,
     };
     if let Err(mut error) = outcome {
         restore(&job.agent, &image).await?;
