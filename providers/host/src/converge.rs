@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use claw_core::plan::{Action, Step};
 use claw_core::provider::{ApplyError, Class, StepContext};
+use claw_core::ssh::PublicKey;
 use claw_core::text::{chain, clean};
 use claw_net::ssh::{Connection, Exec, Key, Patience, Pin, SshError, Status};
 
@@ -103,12 +104,33 @@ impl Machine<'_> {
         }
         if wants("sshd") || wants("host_key") || wants("unconfirmed") {
             (ctx.progress)("hardening sshd");
-            let key = self.login.host_key.to_string();
-            let script = script::harden(&self.login.user, &key);
-            self.guarded(Change { what: "harden sshd", paths: &SSHD_FILES, also: ":", script: &script }, None).await?;
-            self.root("settle the host key", &script::settle_host_key(&key), SHORT_SECONDS_MAX).await?;
+            self.harden("harden sshd").await?;
         }
         Ok(())
+    }
+
+    async fn harden(&self, what: &str) -> Result<(), ApplyError> {
+        let key = self.login.host_key.to_string();
+        let script = script::harden(&self.login.user, &key);
+        self.guarded(Change { what, paths: &SSHD_FILES, also: ":", script: &script }, None).await?;
+        self.root("settle the host key", &script::settle_host_key(&key), SHORT_SECONDS_MAX).await.map(drop)
+    }
+
+    /// Makes the next host key on the host and returns it.
+    pub async fn next_host_key(&self) -> Result<PublicKey, ApplyError> {
+        let what = format!("make a host key on {}", self.id);
+        let script = script::new_host_key(&self.login.host_key.to_string());
+        let made = self.root(&what, &script, SHORT_SECONDS_MAX).await?;
+        let made = String::from_utf8_lossy(&made);
+        made.parse().map_err(|error| ApplyError::fatal(format!("{what}: {error}")))
+    }
+
+    /// Has sshd show the login's host key and no other, and leaves no other of its kind on the host.
+    pub async fn show_host_key(&self) -> Result<(), ApplyError> {
+        self.refuse_foreign().await?;
+        self.harden("show the next host key").await?;
+        let script = script::only_host_key(&self.login.host_key.to_string());
+        self.root("forget the host key before", &script, SHORT_SECONDS_MAX).await.map(drop)
     }
 
     /// Does a step about who may log in.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use claw_core::ssh::PublicKey;
 use claw_net::ssh::{Connection, Key, Pin};
 
-/// How one host is logged in to.
+/// How one host is logged in to. Clones use the same connection.
+#[derive(Clone)]
 pub struct Login {
     /// The user.
     pub user: String,
@@ -18,6 +19,12 @@ pub struct Login {
 }
 
 impl Login {
+    /// Returns the host key that a connection was shown last, whole: where only its pin was known before, this is it. `None`
+    /// before the first login.
+    pub fn shown(connection: &Connection) -> Option<PublicKey> {
+        connection.report().host_key?.parse().ok()
+    }
+
     /// Returns the pin of the host key it shall show; `None` where that is none, which the fleet's check refuses.
     pub fn pin(&self) -> Option<Pin> {
         self.host_key.to_string().parse().ok()

@@ -12,7 +12,7 @@ use claw_core::text::chain;
 use claw_net::ssh::{Connection, Patience, Process, ProcessEvent, ProcessInput, Pty, SshError, Status};
 
 use crate::provider::HostProvider;
-use crate::script::{new_host_key, quote};
+use crate::script::quote;
 
 /// How long a layer of health may take, in seconds.
 const LAYER_SECONDS_MAX: u64 = 20;
@@ -247,12 +247,8 @@ impl Operate for HostProvider {
 
     fn new_host_key(&self) -> Operated<'_, PublicKey> {
         Box::pin(async move {
-            let what = format!("make a host key on {}", self.place);
-            let script = new_host_key(&self.login.host_key.to_string());
-            let made = self.machine().root(&what, &script, 60).await;
-            let made = made.map_err(|error| OperateError { reason: error.reason, help: error.help })?;
-            let text = String::from_utf8_lossy(&made);
-            text.parse().map_err(|error| OperateError::new(format!("{what}: {error}")))
+            let made = self.next_host_key().await;
+            made.map_err(|error| OperateError { reason: error.reason, help: error.help })
         })
     }
 

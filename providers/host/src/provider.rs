@@ -13,6 +13,7 @@ use claw_core::plan::Step;
 use claw_core::provider::access::{SEEN_FROM, UNMANAGED};
 use claw_core::provider::{ApplyError, BoxFuture, Provider, StepContext};
 use claw_core::secret::Secrets;
+use claw_core::ssh::PublicKey;
 use claw_core::value::{Fields, Value};
 
 use crate::access::{EDITED, Keys, OTHERS};
@@ -42,6 +43,23 @@ impl HostProvider {
     /// Returns the way to the host.
     pub fn login(&self) -> &Login {
         &self.login
+    }
+
+    /// Makes the next host key on the host, where its private half stays, and returns it. Nothing shows it yet. Called again
+    /// it returns the same one, until that is the key of the login.
+    pub async fn next_host_key(&self) -> Result<PublicKey, ApplyError> {
+        self.machine().next_host_key().await
+    }
+
+    /// Has sshd show a host key that was made on the host, and it alone. A fresh login that takes no other confirms it; else
+    /// the host goes back to the one before. Then the one before is gone from the host, also from /etc/ssh: it may have
+    /// come from user-data. Safe to call again, also after a kill.
+    ///
+    /// Until this has returned, the host may show either: both pins have to be on record before it is called, and the
+    /// one before may be dropped only afterwards. The login's own connection stays with what it knew; connect anew.
+    pub async fn show_host_key(&self, key: &PublicKey) -> Result<(), ApplyError> {
+        let login = Login { host_key: key.clone(), ..self.login.clone() };
+        Machine { login: &login, ..self.machine() }.show_host_key().await
     }
 
     pub(crate) fn machine(&self) -> Machine<'_> {

@@ -325,6 +325,28 @@ pub fn settle_host_key(host_key: &str) -> String {
     )
 }
 
+/// Puts a host key of claw's that is in use in the place of the one the machine came with: that one is gone, and an sshd
+/// that is told nothing shows the right one.
+pub fn only_host_key(host_key: &str) -> String {
+    format!(
+        "for public in {FOLDER}/keys/host_*.pub; do\n\
+         [ -f \"$public\" ] && [ \"$(cut -d' ' -f1,2 \"$public\")\" = {key} ] || continue\n\
+         {}exit 0; done\n\
+         echo 'the host key is not on the host' >&2; exit 76\n",
+        put_own_key("${public%.pub}"),
+        key = quote(host_key),
+    )
+}
+
+/// Copies a key pair to where sshd looks by itself, each half whole.
+fn put_own_key(private: &str) -> String {
+    let file = "/etc/ssh/ssh_host_ed25519_key";
+    format!(
+        "for end in '' .pub; do cp -p \"{private}$end\" {file}$end.claw-new; sync {file}$end.claw-new; \
+         mv -f {file}$end.claw-new {file}$end; done\n"
+    )
+}
+
 /// What taking the hardening off may change: a host key that claw made stays the host's.
 pub const SSHD_FILES_AND_KEY: [&str; 3] =
     [SSHD_FILE, "/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ed25519_key.pub"];
@@ -333,10 +355,10 @@ pub const SSHD_FILES_AND_KEY: [&str; 3] =
 pub fn soften() -> String {
     format!(
         "{RELOAD_SSHD}own=$(sed -n 's/^hostkey //p' {SSHD_FILE} 2>/dev/null || true)\n\
-         if [ -n \"$own\" ] && [ -f \"$own\" ]; then for end in '' .pub; do cp -p \"$own$end\" /etc/ssh/ssh_host_ed25519_key$end.claw-new; \
-         mv -f /etc/ssh/ssh_host_ed25519_key$end.claw-new /etc/ssh/ssh_host_ed25519_key$end; done; fi\n\
+         if [ -n \"$own\" ] && [ -f \"$own\" ]; then {}fi\n\
          rm -f {SSHD_FILE}; why=$(sshd -t 2>&1) || {{ echo \"sshd refuses it: $why\" >&2; exit 73; }}\n\
-         reload_sshd\n"
+         reload_sshd\n",
+        put_own_key("$own"),
     )
 }
 
@@ -370,6 +392,7 @@ mod tests {
             crate::rollback::undo("t1"),
             crate::rollback::settle(),
             settle_host_key("ssh-ed25519 AAAA"),
+            only_host_key("ssh-ed25519 AAAA"),
             soften(),
             guard_needs(),
             put_keys("root", "/root", "", "ssh-ed25519 AAAA\n"),

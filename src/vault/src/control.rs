@@ -4,12 +4,13 @@
 
 use claw_core::ssh::{ControlKey, PublicKey, Standing};
 use secrecy::{ExposeSecret, SecretString};
-use ssh_key::{LineEnding, PrivateKey, private::Ed25519Keypair};
+use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 use crate::edit;
 use crate::error::VaultError;
 use crate::names::RESERVED_PROFILE;
+use crate::pair::key_pair;
 use crate::profile::{Entry, ProfileFile, parse_profile};
 use crate::recipient::Recipient;
 use crate::store;
@@ -122,18 +123,12 @@ fn refused(what: &'static str, help: &'static str) -> VaultError {
 
 /// Makes an ed25519 key pair from the system's randomness.
 fn generate() -> Result<(SecretString, PublicKey), VaultError> {
-    let failed = |text: String| VaultError::Encrypt {
-        what: what(RESERVED_PROFILE, CURRENT),
-        source: std::io::Error::other(text),
-    };
     let mut seed = Zeroizing::new([0; 32]);
-    getrandom::getrandom(seed.as_mut_slice()).map_err(|_| failed("the system has no randomness to give".to_owned()))?;
-    let mut key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
-    key.set_comment("claw");
-    let text = key.to_openssh(LineEnding::LF).map_err(|error| failed(error.to_string()))?;
-    let public = key.public_key().to_openssh().map_err(|error| failed(error.to_string()))?;
-    let public = public.parse().map_err(|error: claw_core::ssh::NotAKey| failed(error.to_string()))?;
-    Ok((SecretString::from(text.as_str()), public))
+    getrandom::getrandom(seed.as_mut_slice()).map_err(|_| VaultError::Encrypt {
+        what: what(RESERVED_PROFILE, CURRENT),
+        source: std::io::Error::other("the system has no randomness to give"),
+    })?;
+    Ok(key_pair(&seed, "claw"))
 }
 
 fn control_keys(file: &ProfileFile) -> Result<Vec<ControlKey>, VaultError> {

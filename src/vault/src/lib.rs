@@ -14,6 +14,7 @@ mod error;
 mod find;
 mod identity;
 mod names;
+mod pair;
 mod profile;
 mod recipient;
 mod store;
@@ -28,6 +29,7 @@ pub use identity::{Identities, Identity, IdentityError};
 pub use names::{
     FLEET_KEY, PROFILE_BYTES_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_key_name, is_profile_name,
 };
+pub use pair::key_pair;
 pub use profile::{Entry, ProfileError, ProfileFile, parse_profile};
 pub use recipient::{Recipient, RecipientError};
 pub use vault::Vault;

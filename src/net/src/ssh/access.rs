@@ -67,8 +67,9 @@ impl Access {
                 Ok(session) => {
                     door.succeeded();
                     log.say(Event::Connected {
-                        key_fingerprint: session.key_fingerprint.clone(),
-                        pin_fingerprint: session.pin_fingerprint.clone(),
+                        key_fingerprint: session.proven.key_fingerprint.clone(),
+                        pin_fingerprint: session.proven.pin_fingerprint.clone(),
+                        host_key: session.proven.host_key.clone(),
                         millis: started.elapsed().as_millis() as u64,
                     });
                     return Ok(session);

@@ -26,6 +26,8 @@ pub enum Event {
         key_fingerprint: String,
         /// The pin the server proved.
         pin_fingerprint: String,
+        /// The host key it proved, whole: `ssh-ed25519 AAAA…`. Who knew only its fingerprint knows it now.
+        host_key: String,
         /// From the first packet to being logged in.
         millis: u64,
     },
@@ -113,6 +115,8 @@ pub struct Report {
     pub key_fingerprint: Option<String>,
     /// The pin the server proved last.
     pub pin_fingerprint: Option<String>,
+    /// The host key it proved last, whole.
+    pub host_key: Option<String>,
     /// The last 50 events, oldest first.
     pub events: Vec<Happened>,
 }
@@ -133,6 +137,7 @@ impl Log {
             connected_since: None,
             key_fingerprint: None,
             pin_fingerprint: None,
+            host_key: None,
             events: Vec::new(),
         };
         Self { label: label.to_owned(), observer, report: Mutex::new((VecDeque::new(), report)) }
@@ -173,9 +178,10 @@ impl Report {
             Event::Closed => State::Idle,
             Event::Executed { .. } => self.state,
         };
-        if let Event::Connected { key_fingerprint, pin_fingerprint, .. } = event {
+        if let Event::Connected { key_fingerprint, pin_fingerprint, host_key, .. } = event {
             self.key_fingerprint = Some(key_fingerprint.clone());
             self.pin_fingerprint = Some(pin_fingerprint.clone());
+            self.host_key = Some(host_key.clone());
             self.connected_since = Some(at);
         }
         if self.state != State::Connected {

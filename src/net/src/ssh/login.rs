@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client::{AuthResult, Config, DisconnectReason, Handle, Handler, connect_stream};
-use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{AlgorithmKind, Preferred};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::ssh::event::{Event, Log};
 use crate::ssh::key::{Identity, agent_at, agent_failed};
 use crate::ssh::pin::fingerprint;
-use crate::ssh::session::{Gone, Session};
+use crate::ssh::session::{Gone, Proven, Session};
 use crate::ssh::{Pin, Policy, SshError, Target};
 
 /// The longest text of somebody else's that goes into an error, in characters.
@@ -39,8 +39,8 @@ pub(crate) struct Gate {
 /// What the gate saw.
 #[derive(Default)]
 struct Seen {
-    /// The fingerprint of the host key the server proved, and whether it is pinned.
-    host_key: Option<(String, bool)>,
+    /// The host key the server proved, and whether it is pinned.
+    host_key: Option<(PublicKey, bool)>,
     logged_in: bool,
 }
 
@@ -50,7 +50,7 @@ impl Handler for Gate {
     async fn check_server_key(&mut self, proved: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         let key = proved.public_key();
         let known = proved.certificate().is_none() && self.pins.iter().any(|pin| pin.is(&key));
-        locked(&self.seen).host_key = Some((fingerprint(&key), known));
+        locked(&self.seen).host_key = Some((key, known));
         Ok(known)
     }
 
@@ -111,10 +111,18 @@ pub(crate) async fn login(
         within(policy.login_time, || format!("log in at {}", target.place()), prove(target, &mut handle, &gone));
     let key_fingerprint = proving.await??;
 
-    let pin_fingerprint = locked(&seen).host_key.clone().map(|(found, _)| found).unwrap_or_default();
+    let proven = {
+        let seen = locked(&seen);
+        let shown = seen.host_key.as_ref().map(|(key, _)| key);
+        Proven {
+            key_fingerprint,
+            pin_fingerprint: shown.map(fingerprint).unwrap_or_default(),
+            host_key: shown.and_then(|key| key.to_openssh().ok()).unwrap_or_default(),
+        }
+    };
     locked(&seen).logged_in = true;
     let slots = (policy.channels_at_once, policy.forwards_at_once);
-    Ok(Session::new(handle, (key_fingerprint, pin_fingerprint), gone, ending, slots))
+    Ok(Session::new(handle, proven, gone, ending, slots))
 }
 
 async fn within<T>(limit: Duration, what: impl Fn() -> String, work: impl Future<Output = T>) -> Result<T, SshError> {
@@ -160,7 +168,7 @@ fn not_greeted(target: &Target, seen: &Mutex<Seen>, error: &russh::Error) -> Ssh
         found,
     };
     match (&locked(seen).host_key, error) {
-        (Some((found, false)), _) => wrong_key(Some(found.clone())),
+        (Some((found, false)), _) => wrong_key(Some(fingerprint(found))),
         (None, russh::Error::NoCommonAlgo { kind: AlgorithmKind::Key, .. }) => wrong_key(None),
         _ => SshError::Unreachable { address: target.place(), why: lower(error) },
     }

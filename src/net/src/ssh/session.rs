@@ -26,11 +26,20 @@ pub(crate) enum Place {
     Unix { path: String },
 }
 
+/// What the two sides proved to each other.
+pub(crate) struct Proven {
+    /// The key the server accepted.
+    pub(crate) key_fingerprint: String,
+    /// The pin it proved.
+    pub(crate) pin_fingerprint: String,
+    /// Its host key, whole.
+    pub(crate) host_key: String,
+}
+
 /// An open, authenticated connection.
 pub(crate) struct Session {
     pub(crate) handle: Handle<Gate>,
-    pub(crate) key_fingerprint: String,
-    pub(crate) pin_fingerprint: String,
+    pub(crate) proven: Proven,
     pub(crate) gone: Gone,
     /// Set before we end it ourselves, so that its end is no event.
     pub(crate) ending: Arc<AtomicBool>,
@@ -82,15 +91,14 @@ impl Slots {
 impl Session {
     pub(crate) fn new(
         handle: Handle<Gate>,
-        fingerprints: (String, String),
+        proven: Proven,
         gone: Gone,
         ending: Arc<AtomicBool>,
         slots: (usize, usize),
     ) -> Self {
         Self {
             handle,
-            key_fingerprint: fingerprints.0,
-            pin_fingerprint: fingerprints.1,
+            proven,
             gone,
             ending,
             sessions: Slots::new(slots.0),

@@ -36,6 +36,25 @@ async fn each_of_several_pins_is_accepted() {
 }
 
 #[tokio::test]
+async fn who_knows_only_a_label_gets_in_there_and_nowhere_else_and_learns_the_whole_key() {
+    let Some(server) = Server::start(&[]).await else { return };
+    let label = server.pin().label();
+    let connection =
+        network(quick()).connection(&Target { pins: vec![Pin::from_label(&label).unwrap()], ..server.target() });
+    assert_eq!(connection.report().host_key, None, "nothing is known before the first login");
+    assert_eq!(printed(&connection, "echo in").await, "in\n");
+    let shown = connection.report().host_key.unwrap();
+    assert_eq!(shown.parse::<Pin>().unwrap().label(), label);
+    assert!(server.text("host.pub").starts_with(&shown), "{shown}");
+
+    new_key(&server.path("other"), "");
+    let other: Pin = server.text("other.pub").parse().unwrap();
+    let pins = vec![Pin::from_label(&other.label()).unwrap()];
+    let error = network(quick()).connection(&Target { pins, ..server.target() }).open().await.unwrap_err();
+    assert!(matches!(error, SshError::HostKey { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn server_without_an_ed25519_host_key_is_a_host_key_error() {
     let Some(mut server) = Server::start(&[]).await else { return };
     server.kill();
