@@ -43,8 +43,8 @@ fn crates_import_only_what_the_map_allows() {
         ("src/sim/Cargo.toml", &["claw-core"]),
         ("providers/openclaw/Cargo.toml", &["claw-core", "claw-vault", "claw-net"]),
         ("providers/docker/Cargo.toml", &["claw-core", "claw-vault", "claw-net", "claw-openclaw"]),
-        ("providers/host/Cargo.toml", &["claw-core", "claw-vault", "claw-net"]),
         ("providers/hetzner/Cargo.toml", &["claw-core", "claw-vault", "claw-net"]),
+        ("providers/host/Cargo.toml", &["claw-core", "claw-vault", "claw-net"]),
     ];
     for (manifest, allowed) in table {
         let found = dependencies(manifest);

@@ -1,3 +1,4 @@
 //! How bytes leave claw. Knows no vendor, no fleet and no plan.
 
+pub mod http;
 pub mod ssh;
