@@ -3,6 +3,7 @@
 
 mod access;
 mod bootstrap;
+mod cloud;
 mod converge;
 mod facts;
 mod login;
@@ -13,6 +14,7 @@ mod rules;
 mod script;
 
 pub use bootstrap::{Bootstrap, TooLarge, USER_DATA_BYTES_MAX, host_key_pair, matches_label, pin_label};
+pub use cloud::{CloudHost, Dial, Engine};
 pub use login::Login;
 pub use provider::HostProvider;
 pub use rules::HostRules;

@@ -20,6 +20,7 @@ use crate::access::{EDITED, Keys, OTHERS};
 use crate::converge::Machine;
 use crate::facts::Facts;
 use crate::login::Login;
+use crate::rules::HOST_KEY;
 use crate::script;
 
 /// The most that two clocks may differ before it is said, in seconds.
@@ -160,7 +161,7 @@ impl HostProvider {
             note(true, "guard", guard);
         }
         if let Some(shown) = self.login.connection.report().pin_fingerprint {
-            note(true, "host_key", &shown);
+            note(true, HOST_KEY, &shown);
         }
         fields
     }

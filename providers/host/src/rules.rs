@@ -13,6 +13,11 @@ use claw_core::value::{Change, Fields, Value};
 use crate::access::{Block, OTHERS};
 use crate::script::{self, GUARD_VERSION};
 
+/// The field that says which host key it shows.
+pub const HOST_KEY: &str = "host_key";
+/// What that is on a machine that a cloud made: nobody else ever had it.
+pub const OWN: &str = "its own";
+
 /// The rules of machines with SSH.
 pub struct HostRules {
     engine: Arc<dyn Rules>,
@@ -81,9 +86,12 @@ fn host_fields(host: HostSpec<'_>) -> Fields {
     if user != "root" {
         fields.insert("engine_user".to_owned(), user.into());
     }
+    if host.table.on.as_deref().is_some_and(|on| host.fleet.cloud(on).is_some()) {
+        fields.insert(HOST_KEY.to_owned(), OWN.into());
+    }
     let key = host.table.host_key_next.as_ref().or(host.table.host_key.as_ref());
     if let Some(key) = key.and_then(|text| text.parse::<PublicKey>().ok()) {
-        fields.insert("host_key".to_owned(), key.fingerprint().into());
+        fields.insert(HOST_KEY.to_owned(), key.fingerprint().into());
     }
     fields
 }
