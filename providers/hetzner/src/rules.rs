@@ -21,6 +21,8 @@ use crate::names;
 const IMAGE: &str = "debian-12";
 /// What else a rule set lets in besides SSH: without it no path MTU is found, and nothing can be pinged.
 pub const PING: &str = "icmp from anywhere";
+/// What a machine is shown to run where nobody knows.
+pub const SYSTEM_IMAGE_UNKNOWN: &str = "(unknown)";
 /// What the system itself takes of a machine's memory, in MiB.
 const SYSTEM_MIB: u64 = 512;
 

@@ -3,6 +3,8 @@
 mod dns;
 mod hosts;
 
+pub use dns::settled as settle_record;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

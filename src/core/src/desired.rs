@@ -19,8 +19,19 @@ pub struct Desired {
     pub agents: BTreeMap<String, AgentCard>,
     /// The hosts, by id.
     pub hosts: BTreeMap<String, HostCard>,
+    /// The DNS zones, and who serves them.
+    pub zones: Vec<ZoneCard>,
     /// The resources, by address.
     pub resources: BTreeMap<Address, Resource>,
+}
+
+/// A DNS zone of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ZoneCard {
+    /// Its name, lower case.
+    pub name: String,
+    /// The provider that serves it.
+    pub place: String,
 }
 
 /// What people know an agent by.

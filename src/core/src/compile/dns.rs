@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 
-use crate::desired::{Desired, Resource};
+use crate::desired::{Desired, Resource, ZoneCard};
 use crate::fleet::{AgentTable, Fleet, ProviderKind, RecordKind, RecordTable, ZoneTable};
 use crate::name::{Address, Kind, ResourceId};
 use crate::problem::{Location, Problem, did_you_mean};
@@ -36,6 +36,9 @@ pub(super) fn add(fleet: &Fleet, desired: &mut Desired, problems: &mut Vec<Probl
     let mut sets = Vec::new();
     for (zone, table) in &fleet.dns {
         check_zone(fleet, zone, table, problems);
+        if let Some(place) = &table.provider {
+            desired.zones.push(ZoneCard { name: zone.clone(), place: place.clone() });
+        }
         for (index, record) in table.records.iter().enumerate() {
             sets.extend(extra(fleet, (zone, table), (index, record), problems));
         }
@@ -279,8 +282,8 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-/// Returns a value in the one form claw compares, or what to write instead.
-fn settled(kind: RecordKind, text: &str) -> Result<String, &'static str> {
+/// Returns a record's value in the one form claw compares, or what to write instead.
+pub fn settled(kind: RecordKind, text: &str) -> Result<String, &'static str> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let absolute = |name: &str| {
         name.strip_suffix('.').map(str::to_ascii_lowercase).filter(|name| is_name(name)).map(|name| name + ".")

@@ -1,5 +1,7 @@
 //! The client against servers of a few lines that answer as they are told.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::sync::{Arc, Mutex};
 
 use secrecy::SecretString;

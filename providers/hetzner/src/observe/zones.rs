@@ -1,0 +1,79 @@
+//! Looks at names: a list of zones, and what stands in each.
+
+use std::collections::BTreeMap;
+
+use claw_core::desired::Desired;
+use claw_core::name::{Address, Kind};
+use claw_core::observed::{Actual, Observation, Owner, State};
+use futures_util::{StreamExt, stream};
+
+use crate::pages::Filter;
+use crate::project::{Project, whole};
+use crate::records;
+use crate::wire::{Rrset, Zone};
+
+/// How many zones that the fleet does not name are looked through for what it left there.
+const OTHER_ZONES_MAX: usize = 25;
+/// How many zones are read at once.
+const ZONES_AT_ONCE: usize = 8;
+
+/// Looks at the names: the fleet's zones whole, others only for what carries its mark.
+pub async fn observe(project: &Project, desired: &Desired) -> Vec<Observation> {
+    let wanted: BTreeMap<&Address, &str> = desired
+        .resources
+        .iter()
+        .filter(|(address, _)| address.place == project.place && address.id.kind == Kind::Dns)
+        .filter_map(|(address, resource)| Some((address, resource.fields.get("zone")?.as_text()?)))
+        .collect();
+    let unknown = |zone: Option<&str>, why: &str| -> Vec<Observation> {
+        let those = wanted.iter().filter(|(_, one)| zone.is_none_or(|zone| **one == zone));
+        let state = || State::Unknown { why: why.to_owned() };
+        those.map(|(address, _)| Observation { address: (*address).clone(), state: state() }).collect()
+    };
+    let zones = match whole(project.client.zones(&Filter::all()).await) {
+        Ok(zones) => zones,
+        Err(why) => return unknown(None, &why),
+    };
+    let named = |name: &str| desired.zones.iter().any(|zone| zone.place == project.place && zone.name == name);
+    let mut seen = Vec::new();
+    for zone in desired.zones.iter().filter(|zone| zone.place == project.place) {
+        if !zones.iter().any(|one| one.name == zone.name) {
+            let why = format!(
+                "the project has no zone {}; make it in the console, and have its registrar name its name servers",
+                zone.name
+            );
+            seen.extend(unknown(Some(&zone.name), &why));
+        }
+    }
+    let (own, others): (Vec<&Zone>, Vec<&Zone>) = zones.iter().partition(|zone| named(&zone.name));
+    let mut looks = Vec::new();
+    for zone in own.iter().chain(others.iter().take(OTHER_ZONES_MAX)) {
+        let filter = if named(&zone.name) { Filter::all() } else { project.ours() };
+        looks.push(look(project, zone, filter));
+    }
+    let sets: Vec<_> = stream::iter(looks).buffered(ZONES_AT_ONCE).collect().await;
+    for (zone, sets) in sets {
+        match sets {
+            Ok(sets) => seen.extend(sets.iter().filter_map(|set| of_set(project, desired, zone, set))),
+            Err(why) => seen.extend(unknown(Some(&zone.name), &why)),
+        }
+    }
+    seen
+}
+
+async fn look<'a>(project: &Project, zone: &'a Zone, filter: Filter) -> (&'a Zone, Result<Vec<Rrset>, String>) {
+    (zone, whole(project.client.rrsets(&zone.name, &filter).await))
+}
+
+fn of_set(project: &Project, desired: &Desired, zone: &Zone, set: &Rrset) -> Option<Observation> {
+    records::kind(&set.kind)?;
+    let address = project.address(Kind::Dns, &records::resource(set, &zone.name));
+    let ours = project.is_ours(&set.labels);
+    // somebody else's names are nobody's business unless they stand in ours
+    if !ours && !desired.resources.contains_key(&address) {
+        return None;
+    }
+    let owner = if ours { Owner::Ours } else { Owner::Foreign };
+    let fields = records::fields(set, &zone.name, zone.ttl);
+    Some(Observation { address, state: State::Present(Actual { fields, owner, ..Actual::default() }) })
+}

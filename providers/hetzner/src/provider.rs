@@ -1,0 +1,61 @@
+//! A project of the Hetzner Cloud as a provider.
+
+use std::sync::Arc;
+
+use claw_core::desired::Desired;
+use claw_core::machine::{Bear, Locate};
+use claw_core::name::Kind;
+use claw_core::observed::{Observation, Report};
+use claw_core::plan::Step;
+use claw_core::provider::{ApplyError, BoxFuture, Provider, StepContext};
+use claw_core::secret::Secrets;
+
+use crate::client::Client;
+use crate::machine::Machine;
+use crate::observe;
+use crate::project::Project;
+use crate::steps::{self, Job};
+
+/// One project, and what a fleet has in it.
+pub struct HetznerProvider {
+    project: Arc<Project>,
+    bear: Box<Bear>,
+}
+
+impl HetznerProvider {
+    /// Returns the provider of that name. `bear` makes what new machines are born with.
+    pub fn new(place: &str, fleet: &str, client: Client, bear: Box<Bear>) -> Self {
+        Self { project: Arc::new(Project::new(place, fleet, client)), bear }
+    }
+
+    /// Returns the way to find the machine of a host.
+    pub fn machine(&self, host: &str) -> Arc<dyn Locate> {
+        Arc::new(Machine { project: Arc::clone(&self.project), id: host.to_owned() })
+    }
+
+    async fn step(&self, step: &Step, ctx: StepContext<'_>) -> Result<Vec<Observation>, ApplyError> {
+        let job = Job { project: &self.project, step, ctx, bear: &*self.bear };
+        match step.address.id.kind {
+            Kind::Sshkey => steps::sshkey::apply(&job).await,
+            Kind::Firewall => steps::firewall::apply(&job).await,
+            Kind::Address => steps::address::apply(&job).await,
+            Kind::Server => steps::server::apply(&job).await,
+            Kind::Dns => steps::dns::apply(&job).await,
+            other => Err(ApplyError::fatal(format!("change a {other}: a cloud has none"))),
+        }
+    }
+}
+
+impl Provider for HetznerProvider {
+    fn observe<'a>(&'a self, desired: &'a Desired, _secrets: &'a dyn Secrets) -> BoxFuture<'a, Report> {
+        Box::pin(observe::observe(&self.project, desired))
+    }
+
+    fn apply<'a>(
+        &'a self,
+        step: &'a Step,
+        ctx: StepContext<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>> {
+        Box::pin(self.step(step, ctx))
+    }
+}

@@ -1,0 +1,88 @@
+//! The addresses of a host: one IPv4, one IPv6, kept when its machine goes.
+
+use claw_core::name::Kind;
+use claw_core::observed::{Actual, Observation, State};
+use claw_core::provider::ApplyError;
+use claw_core::provider::cloud::{IPV4, IPV6};
+
+use super::Job;
+use crate::error::Code;
+use crate::names;
+use crate::observe::own_ipv6;
+use crate::ops::NewPrimaryIp;
+use crate::project::Project;
+use crate::wire::{IpType, PrimaryIp};
+
+/// Does a step about a host's addresses.
+pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
+    let client = &job.project.client;
+    if job.step.action.is_delete() {
+        for ip in list(job).await? {
+            client.delete_primary_ip(ip.id).await?;
+        }
+        return Ok(Vec::new());
+    }
+    let location = job.text("location")?;
+    let mut standing = list(job).await?;
+    for kind in [IpType::V4, IpType::V6] {
+        match standing.iter().find(|ip| ip.kind == kind && is_at(ip, location)) {
+            Some(ip) if ip.auto_delete == Some(true) => drop(client.set_auto_delete(ip.id, false).await?),
+            Some(_) => {}
+            None => standing.push(make(job, kind, location).await?),
+        }
+    }
+    forget_former(job.project, job.name(), location).await?;
+    let mut actual = Actual { fields: job.after()?.clone(), ..Actual::default() };
+    for ip in standing.iter().filter(|ip| is_at(ip, location)) {
+        match ip.kind {
+            IpType::V4 => drop(actual.facts.insert(IPV4.to_owned(), ip.ip.clone())),
+            IpType::V6 => drop(actual.facts.insert(IPV6.to_owned(), own_ipv6(&ip.ip))),
+            IpType::Other(_) => {}
+        }
+    }
+    let address = job.project.address(Kind::Address, job.name());
+    Ok(vec![Observation { address, state: State::Present(actual) }])
+}
+
+async fn list(job: &Job<'_>) -> Result<Vec<PrimaryIp>, ApplyError> {
+    Ok(job.project.client.primary_ips(&job.project.ours_of(job.name())).await?.items)
+}
+
+fn is_at(ip: &PrimaryIp, location: &str) -> bool {
+    ip.location.as_ref().is_some_and(|one| one.name == location)
+}
+
+async fn make(job: &Job<'_>, kind: IpType, location: &str) -> Result<PrimaryIp, ApplyError> {
+    let project = job.project;
+    // with its place: while a host moves, it has addresses at both
+    let name = format!("{}-{location}-{}", names::name(&project.fleet, job.name()), kind.as_str());
+    let labels = names::marks(&project.fleet, job.name());
+    let new = NewPrimaryIp {
+        name: &name,
+        kind: kind.clone(),
+        assignee_type: "server",
+        location,
+        auto_delete: false,
+        labels: &labels,
+    };
+    match project.client.create_primary_ip(&new).await {
+        Ok(made) => {
+            project.client.wait(&made.actions).await?;
+            Ok(made.what)
+        }
+        Err(error) => match list(job).await?.into_iter().find(|ip| ip.kind == kind && is_at(ip, location)) {
+            Some(ip) => Ok(ip),
+            None if error.is(&Code::UniquenessError) => Err(job.foreign(&name)),
+            None => Err(error.into()),
+        },
+    }
+}
+
+/// Removes the addresses a host had elsewhere, as far as no machine has them any more.
+pub async fn forget_former(project: &Project, name: &str, location: &str) -> Result<(), ApplyError> {
+    let ips = project.client.primary_ips(&project.ours_of(name)).await?.items;
+    for ip in ips.iter().filter(|ip| ip.assignee_id.is_none() && !is_at(ip, location)) {
+        project.client.delete_primary_ip(ip.id).await?;
+    }
+    Ok(())
+}

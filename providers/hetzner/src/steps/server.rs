@@ -1,0 +1,334 @@
+//! Machines: made with mark and pin in the one call that makes them, changed where they stand, and never in doubt: what may
+//! have happened is looked up before it is done again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use claw_core::machine::Pins;
+use claw_core::name::Kind;
+use claw_core::observed::{Actual, Observation, State};
+use claw_core::plan::Action;
+use claw_core::provider::cloud::FIREWALL;
+use claw_core::provider::{ApplyError, Class};
+use claw_core::value::Value;
+use secrecy::ExposeSecret;
+
+use super::{Job, address};
+use crate::error::{ApiError, Code};
+use crate::machine::with_pins;
+use crate::names;
+use crate::observe::server_facts;
+use crate::ops::{NewServer, PublicNet, Update};
+use crate::wire::{IpType, PrimaryIp, Server, ServerStatus};
+
+/// How often the state of a machine is looked at while it changes, and how long after the look before.
+const LOOKS_MAX: u32 = 90;
+const LOOK_WAIT: Duration = Duration::from_secs(1);
+/// How long a machine may take to shut itself down before it is turned off, in looks.
+const SHUTDOWN_LOOKS_MAX: u32 = 60;
+
+/// Does a step about a machine.
+pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
+    let found = one(job).await?;
+    match (&job.step.action, found) {
+        (Action::Delete { .. }, None) => Ok(gone(job)),
+        (Action::Delete { .. }, Some(server)) => {
+            delete(job, &server).await?;
+            Ok(gone(job))
+        }
+        (Action::Replace { .. }, Some(server)) if !is_new(job, &server)? => {
+            delete(job, &server).await?;
+            let made = create(job).await?;
+            address::forget_former(job.project, job.name(), job.text("location")?).await?;
+            settle(job, made).await
+        }
+        (_, Some(server)) => settle(job, server).await,
+        (_, None) => {
+            let made = create(job).await?;
+            settle(job, made).await
+        }
+    }
+}
+
+/// Returns the machine with the mark; two are never guessed between.
+async fn one(job: &Job<'_>) -> Result<Option<Server>, ApplyError> {
+    let mut found = job.project.server(job.name()).await?;
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        _ => Err(ApplyError::fatal(format!("find {}: two machines carry its mark", job.step.address))
+            .help("take the labels off the one that is not the fleet's")),
+    }
+}
+
+/// Whether a machine that shall be made anew was already, by a run that was killed.
+fn is_new(job: &Job<'_>, server: &Server) -> Result<bool, ApplyError> {
+    let image = server.image.as_ref().and_then(|image| image.name.as_deref());
+    let location = server.location.as_ref().map(|one| one.name.as_str());
+    Ok(image == Some(job.text("image")?) && location == Some(job.text("location")?))
+}
+
+fn gone(job: &Job<'_>) -> Vec<Observation> {
+    vec![Observation { address: job.project.address(Kind::Server, job.name()), state: State::Absent }]
+}
+
+async fn delete(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
+    let client = &job.project.client;
+    let protection = server.protection.unwrap_or_default();
+    if protection.delete || protection.rebuild {
+        let actions = client.protect_server(server.id, false).await?;
+        client.wait(&actions).await?;
+    }
+    job.say("removing the machine");
+    let actions = client.delete_server(server.id).await?;
+    client.wait(&actions).await?;
+    job.project.remember(job.name(), Vec::new()).await;
+    Ok(())
+}
+
+/// Makes the machine, in the first of the sizes that can be had.
+async fn create(job: &Job<'_>) -> Result<Server, ApplyError> {
+    let (project, client) = (job.project, &job.project.client);
+    let keys = client.ssh_keys(&project.ours()).await?.items;
+    let keys: Vec<String> = keys.iter().map(|key| key.id.to_string()).collect();
+    let firewall = firewall(job).await?;
+    let ips = ips(job).await?;
+    let birth = (job.bear)(job.name())?;
+    let pins = Pins { current: birth.pin.clone(), next: None, born_with: true };
+    let labels = with_pins(&names::marks(&project.fleet, job.name()), &pins);
+    let name = job.text("name")?;
+    let id = |kind: &IpType| ips.get(kind.as_str()).map(|ip| ip.id);
+    let mut refused = None;
+    for size in sizes(job)? {
+        job.say(&format!("making a {size} in {}", job.text("location")?));
+        let new = NewServer {
+            name,
+            server_type: size,
+            image: job.text("image")?,
+            location: job.text("location")?,
+            ssh_keys: &keys,
+            firewalls: &[firewall],
+            labels: &labels,
+            public_net: PublicNet {
+                enable_ipv4: true,
+                enable_ipv6: true,
+                ipv4: id(&IpType::V4),
+                ipv6: id(&IpType::V6),
+            },
+            user_data: Some(birth.user_data.expose_secret()),
+            start_after_create: true,
+        };
+        match client.create_server(&new).await {
+            Ok(made) => {
+                project.remember(job.name(), vec![made.what.clone()]).await;
+                client.wait(&made.actions).await?;
+                return Ok(made.what);
+            }
+            Err(error) if is_sold_out(&error) => refused = Some(error),
+            Err(error) => {
+                // the answer may have been lost, or another run made it
+                return match one(job).await? {
+                    Some(made) => Ok(made),
+                    None if error.is(&Code::UniquenessError) => Err(job.foreign(name)),
+                    None => Err(error.into()),
+                };
+            }
+        }
+    }
+    let refused = refused.ok_or_else(|| ApplyError::fatal("make the machine: no size is given"))?;
+    Err(ApplyError::from(refused).help("add another size to the list, or another location, or apply again later"))
+}
+
+/// Whether the next size of the list may be had though this one cannot.
+fn is_sold_out(error: &ApiError) -> bool {
+    let not_sold_there = |refusal: &crate::error::Refusal| {
+        refusal.code == Code::InvalidInput && refusal.fields.iter().any(|field| field.name == "server_type")
+    };
+    error.is(&Code::ResourceUnavailable)
+        || error.is(&Code::PlacementError)
+        || error.is(&Code::InvalidServerType)
+        || matches!(error, ApiError::Refused(refusal) if not_sold_there(refusal))
+}
+
+fn sizes<'a>(job: &'a Job<'_>) -> Result<Vec<&'a str>, ApplyError> {
+    match job.after()?.get("size") {
+        Some(Value::List(sizes)) => Ok(sizes.iter().filter_map(Value::as_text).collect()),
+        _ => Err(ApplyError::fatal("know its size: the plan does not say")),
+    }
+}
+
+async fn firewall(job: &Job<'_>) -> Result<u64, ApplyError> {
+    let name = job.text(FIREWALL)?;
+    let found = job.project.client.firewalls(&job.project.ours_of(name)).await?.items;
+    found.first().map(|one| one.id).ok_or_else(|| {
+        ApplyError::fatal(format!("find firewall/{name}: it is not there")).help("apply again: it is made first")
+    })
+}
+
+/// Returns the host's addresses where it shall be, by type.
+async fn ips(job: &Job<'_>) -> Result<BTreeMap<String, PrimaryIp>, ApplyError> {
+    let location = job.text("location")?;
+    let all = job.project.client.primary_ips(&job.project.ours_of(job.name())).await?.items;
+    let here = |ip: &PrimaryIp| ip.location.as_ref().is_some_and(|one| one.name == location);
+    Ok(all.into_iter().filter(here).map(|ip| (ip.kind.as_str().to_owned(), ip)).collect())
+}
+
+/// Sees to it that a machine that stands is as it shall be: what is so already is left alone.
+async fn settle(job: &Job<'_>, server: Server) -> Result<Vec<Observation>, ApplyError> {
+    let client = &job.project.client;
+    let mut server = steady(job, server).await?;
+    let name = job.text("name")?;
+    if server.name != name {
+        server = client.update_server(server.id, &Update { name: Some(name), labels: None }).await?;
+    }
+    settle_firewall(job, &server).await?;
+    let size = server.server_type.as_ref().map(|one| one.name.clone()).unwrap_or_default();
+    let resize = !sizes(job)?.contains(&size.as_str());
+    let ips = ips(job).await?;
+    let readdress = !has(&server, &ips);
+    if resize || readdress {
+        turn_off(job, &server).await?;
+        if readdress {
+            assign(job, &server, &ips).await?;
+        }
+        let resized = if resize { change_size(job, &server).await } else { Ok(()) };
+        turn_on(job, &server).await?;
+        resized?;
+    } else if server.status == ServerStatus::Off {
+        turn_on(job, &server).await?;
+    }
+    let protection = server.protection.unwrap_or_default();
+    if !(protection.delete && protection.rebuild) {
+        let actions = client.protect_server(server.id, true).await?;
+        client.wait(&actions).await?;
+    }
+    let server = until(job, &server, LOOKS_MAX, |one| one.status == ServerStatus::Running).await?;
+    job.project.remember(job.name(), vec![server.clone()]).await;
+    let actual = Actual { fields: job.after()?.clone(), facts: server_facts(&server), ..Actual::default() };
+    Ok(vec![Observation { address: job.project.address(Kind::Server, job.name()), state: State::Present(actual) }])
+}
+
+/// Waits until nobody else works on a machine.
+async fn steady(job: &Job<'_>, server: Server) -> Result<Server, ApplyError> {
+    let is_steady = |one: &Server| !one.locked && matches!(one.status, ServerStatus::Running | ServerStatus::Off);
+    if is_steady(&server) { Ok(server) } else { until(job, &server, LOOKS_MAX, is_steady).await }
+}
+
+/// Looks at a machine until it is as wanted.
+async fn until(
+    job: &Job<'_>,
+    server: &Server,
+    looks_max: u32,
+    wanted: impl Fn(&Server) -> bool,
+) -> Result<Server, ApplyError> {
+    let client = &job.project.client;
+    let mut looks = 0;
+    loop {
+        let Some(found) = client.server(server.id).await? else {
+            return Err(ApplyError::new(Class::Conflict, format!("find {} again: it is gone", job.step.address)));
+        };
+        if wanted(&found) {
+            return Ok(found);
+        }
+        looks += 1;
+        if looks >= looks_max {
+            let status = found.status;
+            return Err(ApplyError::new(Class::Busy, format!("wait for {}: it is still {status}", job.step.address))
+                .help("look at the machine's console and its activities, then apply again"));
+        }
+        client.timing().sleep(LOOK_WAIT).await;
+    }
+}
+
+async fn settle_firewall(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
+    let client = &job.project.client;
+    let wanted = firewall(job).await?;
+    let on = server.public_net.as_ref().and_then(|net| net.firewalls.clone()).unwrap_or_default();
+    if on.iter().all(|one| one.id != wanted) {
+        let actions = client.apply_firewall(wanted, server.id).await?;
+        client.wait(&actions).await?;
+    }
+    // the right one first: there is no moment without any
+    for other in on.iter().filter(|one| one.id != wanted) {
+        let actions = client.remove_firewall(other.id, server.id).await?;
+        client.wait(&actions).await?;
+    }
+    Ok(())
+}
+
+/// Whether a machine has these addresses and no others.
+fn has(server: &Server, ips: &BTreeMap<String, PrimaryIp>) -> bool {
+    let net = server.public_net.as_ref();
+    let v4 = net.and_then(|net| net.ipv4.as_ref()?.id);
+    let v6 = net.and_then(|net| net.ipv6.as_ref()?.id);
+    v4 == ips.get(IpType::V4.as_str()).map(|ip| ip.id) && v6 == ips.get(IpType::V6.as_str()).map(|ip| ip.id)
+}
+
+async fn turn_off(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
+    let client = &job.project.client;
+    job.say("shutting the machine down");
+    if server.status != ServerStatus::Off {
+        let actions = client.shut_down(server.id).await?;
+        client.wait(&actions).await?;
+        let off = |one: &Server| one.status == ServerStatus::Off;
+        if until(job, server, SHUTDOWN_LOOKS_MAX, off).await.is_err() {
+            let actions = client.power_off(server.id).await?;
+            client.wait(&actions).await?;
+            until(job, server, LOOKS_MAX, off).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn turn_on(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
+    let client = &job.project.client;
+    job.say("turning the machine on");
+    let actions = client.power_on(server.id).await?;
+    Ok(client.wait(&actions).await?)
+}
+
+/// Gives a machine that is off the first of the sizes that can be had. Its disk stays as it is, so that it can go back.
+async fn change_size(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
+    let client = &job.project.client;
+    let mut refused = None;
+    for size in sizes(job)? {
+        job.say(&format!("changing the machine to a {size}"));
+        let changed = match client.change_server_type(server.id, size, false).await {
+            Ok(actions) => client.wait(&actions).await,
+            Err(error) => Err(error),
+        };
+        match changed {
+            Ok(()) => return Ok(()),
+            Err(error) if is_sold_out(&error) => refused = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let refused = refused.ok_or_else(|| ApplyError::fatal("change the machine: no size is given"))?;
+    Err(ApplyError::from(refused).help("the machine keeps its size; add another to the list, or apply again later"))
+}
+
+/// Gives a machine that is off the host's own addresses.
+async fn assign(job: &Job<'_>, server: &Server, ips: &BTreeMap<String, PrimaryIp>) -> Result<(), ApplyError> {
+    let client = &job.project.client;
+    job.say("giving the machine its addresses");
+    let net = server.public_net.as_ref();
+    let attached = |kind: &IpType| match kind {
+        IpType::V4 => net.and_then(|net| net.ipv4.as_ref()?.id),
+        _ => net.and_then(|net| net.ipv6.as_ref()?.id),
+    };
+    for kind in [IpType::V4, IpType::V6] {
+        let wanted = ips.get(kind.as_str());
+        let current = attached(&kind);
+        if current == wanted.map(|ip| ip.id) {
+            continue;
+        }
+        if let Some(current) = current {
+            let actions = client.unassign_primary_ip(current).await?;
+            client.wait(&actions).await?;
+        }
+        if let Some(wanted) = wanted {
+            let actions = client.assign_primary_ip(wanted.id, server.id).await?;
+            client.wait(&actions).await?;
+        }
+    }
+    Ok(())
+}
