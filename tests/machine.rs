@@ -8,7 +8,7 @@ use crate::support::{Fleet, docker, have_image, wait_until};
 
 const SCRIPT: &str = ".ci/host-image";
 /// What a machine needs to run an engine of its own: everything but what not every test machine has to give.
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 8] = [
     "--cap-add=ALL",
     "--cap-drop=SYS_RESOURCE",
     "--cgroupns=private",
@@ -17,12 +17,16 @@ const OPTIONS: [&str; 9] = [
     "--security-opt=systempaths=unconfined",
     "--label=claw-test.machine=1",
     "--stop-timeout=15",
-    "--detach",
 ];
 
 /// Whether machines can be started here.
 pub fn machines() -> bool {
     have_image("machine", "claw-test/host:engine", SCRIPT)
+}
+
+/// Whether machines can be started here that know nothing but what a cloud gives them.
+pub fn cloud_machines() -> bool {
+    have_image("machine", "claw-test/host:cloud", SCRIPT)
 }
 
 /// A machine, removed when the test ends.
@@ -40,34 +44,61 @@ pub struct Machine {
 impl Machine {
     /// Starts one of an image, `bare`, `offline` or `engine`, that lets the fleet's person in, and waits for its sshd.
     pub fn start(name: &str, image: &str, fleet: &Fleet) -> Self {
+        let key = format!("AUTHORIZED_KEY={}", person(fleet).trim());
+        let engine = format!("ENGINE={}", u8::from(image == "engine"));
+        let mut machine = Self::boot(name, image, &["--env", &key, "--env", &engine], |_| ());
+        machine.learn_host_key();
+        if image == "engine" {
+            wait_until("its engine answers", || machine.try_run("docker version").is_some());
+        }
+        machine
+    }
+
+    /// Starts one as a cloud does, with nothing but user-data and what the cloud itself says of it, and waits for the end
+    /// of its first boot.
+    pub fn cloud(name: &str, user_data: &str, meta_data: &str) -> Self {
+        let seed = tempfile::tempdir().unwrap();
+        std::fs::write(seed.path().join("user-data"), user_data).unwrap();
+        std::fs::write(seed.path().join("meta-data"), meta_data).unwrap();
+        let put = |name: &str| {
+            let from = format!("{}/.", seed.path().display());
+            docker(&["cp", &from, &format!("{name}:/var/lib/cloud/seed/nocloud")]).expect("the seed goes in");
+        };
+        let mut machine = Self::boot(name, "cloud", &[], put);
+        wait_until("its first boot is over", || machine.try_run("test -e /run/cloud-init/result.json").is_some());
+        machine.learn_host_key();
+        machine
+    }
+
+    /// Makes a container, does something to it, and starts it.
+    fn boot(name: &str, image: &str, more: &[&str], before: impl Fn(&str)) -> Self {
         let name = format!("claw-machine-{name}");
         let turn = std::fs::File::create(std::env::temp_dir().join(format!("{name}.lock"))).unwrap();
         turn.lock().unwrap();
         docker(&["rm", "-f", "-v", &name]);
-        let key = format!("AUTHORIZED_KEY={}", person(fleet).trim());
-        let engine = format!("ENGINE={}", u8::from(image == "engine"));
         let image = format!("claw-test/host:{image}");
         // a port somebody else takes between the asking and the taking is asked for anew
         let port = (0..10).find_map(|_| {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let publish = format!("--publish=127.0.0.1:{port}:22");
-            let mut args = vec!["run", "--name", &name, "--hostname", &name, "--env", &key, "--env", &engine, &publish];
+            let mut args = vec!["create", "--name", &name, "--hostname", &name, &publish];
             args.extend(OPTIONS);
+            args.extend(more);
             args.push(&image);
-            if docker(&args).is_none() {
+            let made = docker(&args).map(|_| before(&name));
+            if made.and_then(|()| docker(&["start", &name])).is_none() {
                 docker(&["rm", "-f", "-v", &name]);
                 return None;
             }
             Some(port)
         });
-        let mut machine = Self { name, port: port.expect("a machine starts"), host_key: String::new(), turn };
-        wait_until("its sshd has a key", || machine.try_run("test -s /etc/ssh/ssh_host_ed25519_key.pub").is_some());
-        machine.host_key = machine.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
-        wait_until("its sshd listens", || machine.try_run("pgrep -x sshd").is_some());
-        if image.ends_with("engine") {
-            wait_until("its engine answers", || machine.try_run("docker version").is_some());
-        }
-        machine
+        Self { name, port: port.expect("a machine starts"), host_key: String::new(), turn }
+    }
+
+    fn learn_host_key(&mut self) {
+        wait_until("its sshd has a key", || self.try_run("test -s /etc/ssh/ssh_host_ed25519_key.pub").is_some());
+        self.host_key = self.run("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
+        wait_until("its sshd listens", || self.try_run("pgrep -x sshd").is_some());
     }
 
     /// Runs a script as root inside, past SSH.

@@ -6,6 +6,7 @@ mod lab;
 mod machine;
 mod support;
 
+mod bootstrap;
 mod chaos;
 mod docker;
 mod hosts;
