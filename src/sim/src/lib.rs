@@ -1,7 +1,9 @@
-//! Pretends to be the world: an engine that answers what claw asks, and remembers. Not a second operating system.
+//! Pretends to be the world: an engine that answers what claw asks, and remembers; and cloud APIs on the wire, for
+//! claw and for other clients. Not a second operating system.
 
 mod engine;
 mod faults;
+pub mod hetzner;
 mod operate;
 mod poke;
 mod world;

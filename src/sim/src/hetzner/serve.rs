@@ -1,0 +1,277 @@
+//! The simulated API on a loopback port: HTTP/1.1 with connections that stay open. Decides nothing about answers.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::header::AUTHORIZATION;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::Cloud;
+use super::body::{Request, Response};
+use super::faults::{CloudFaults, Outcome, Weather};
+
+/// The largest body that is read.
+const BODY_MAX: usize = 1024 * 1024;
+/// How long a client may take for the head of a request.
+const HEAD: Duration = Duration::from_secs(30);
+/// Requests that are remembered.
+const LOG_MAX: usize = 10_000;
+
+/// How the API is served.
+#[derive(Default)]
+pub struct Options {
+    /// Added to every answer.
+    pub latency: Duration,
+    /// What goes wrong, if anything shall.
+    pub faults: Option<CloudFaults>,
+    /// Told of every request.
+    pub log: Option<LogSink>,
+}
+
+/// Is told of every request.
+pub type LogSink = Box<dyn Fn(&LogLine) + Send + Sync>;
+
+/// One request that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The method.
+    pub method: String,
+    /// The path with its query.
+    pub target: String,
+    /// The status; 0 where the connection was closed instead.
+    pub status: u16,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = Cloud::written(self.at_ms);
+        write!(out, "{at} {} {} {} {} ms", self.method, self.target, self.status, self.took_ms)
+    }
+}
+
+/// The project while it is served; clones are the same project.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+struct Shared {
+    cloud: Mutex<Cloud>,
+    log: Mutex<VecDeque<LogLine>>,
+    clock: Box<dyn Fn() -> u64 + Send + Sync>,
+    changed: Box<dyn Fn(&Cloud) + Send + Sync>,
+}
+
+impl Handle {
+    /// Takes a project. `clock` returns milliseconds since 1970; `changed` is called with the project after every change,
+    /// so that it can be kept.
+    pub fn new(
+        cloud: Cloud,
+        clock: impl Fn() -> u64 + Send + Sync + 'static,
+        changed: impl Fn(&Cloud) + Send + Sync + 'static,
+    ) -> Self {
+        let (cloud, log) = (Mutex::new(cloud), Mutex::default());
+        Self(Arc::new(Shared { cloud, log, clock: Box::new(clock), changed: Box::new(changed) }))
+    }
+
+    /// Looks at the project, or changes it, at the present moment. Counts as a change.
+    pub fn with<T>(&self, edit: impl FnOnce(&mut Cloud, u64) -> T) -> T {
+        let mut cloud = self.lock();
+        let now_ms = (self.0.clock)();
+        cloud.settle(now_ms);
+        let result = edit(&mut cloud, now_ms);
+        (self.0.changed)(&cloud);
+        result
+    }
+
+    /// Answers a request without a wire, and without faults.
+    pub fn call(&self, request: &Request) -> Response {
+        let mut cloud = self.lock();
+        let response = cloud.handle(request, (self.0.clock)());
+        self.tell(&cloud, request);
+        response
+    }
+
+    /// Returns the last requests, oldest first.
+    pub fn log(&self) -> Vec<LogLine> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cloud> {
+        self.0.cloud.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, cloud: &Cloud, request: &Request) {
+        if request.method != "GET" {
+            (self.0.changed)(cloud);
+        }
+    }
+
+    fn remember(&self, line: LogLine) {
+        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() == LOG_MAX {
+            log.pop_front();
+        }
+        log.push_back(line);
+    }
+}
+
+/// What every connection shares.
+struct Desk {
+    handle: Handle,
+    options: Options,
+    weather: Option<Mutex<Weather>>,
+}
+
+/// Serves a project until it is dropped; its connections end with it.
+///
+/// # Errors
+///
+/// Returns one at once if the listener can be reached from elsewhere: this is no service for a network.
+pub async fn serve(handle: Handle, listener: TcpListener, options: Options) -> io::Result<()> {
+    if !listener.local_addr()?.ip().is_loopback() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a simulated cloud listens on loopback only"));
+    }
+    let weather = options.faults.clone().map(|plan| Mutex::new(Weather::new(plan)));
+    let desk = Arc::new(Desk { handle, options, weather });
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(desk.clone(), stream))),
+                // out of file descriptors, most likely: some may come back
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(desk: Arc<Desk>, stream: TcpStream) {
+    stream.set_nodelay(true).ok();
+    let service = service_fn(|request| respond(&desk, request));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    // a client that goes away, and a fault that closes the connection, both end here
+    builder.serve_connection(TokioIo::new(stream), service).await.ok();
+}
+
+/// The connection is to be closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("closed by a fault")]
+struct Closed;
+
+async fn respond(desk: &Desk, request: hyper::Request<Incoming>) -> Result<hyper::Response<Payload>, Closed> {
+    let begun = Instant::now();
+    let (head, body) = request.into_parts();
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let bearer = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let mut asked = Request::new(head.method.as_str(), &target, bearer.unwrap_or_default(), "");
+    let outcome = match Limited::new(body, BODY_MAX).collect().await {
+        Ok(body) => {
+            asked.body = body.to_bytes().to_vec();
+            desk.answer(&asked)
+        }
+        Err(_) => Outcome::Whole(too_large()),
+    };
+    tokio::time::sleep(desk.options.latency).await;
+    if let Outcome::Hang(time) = outcome {
+        tokio::time::sleep(time).await;
+    }
+    let status = match &outcome {
+        Outcome::Whole(response) | Outcome::Cut(response) => response.status,
+        Outcome::Close | Outcome::Hang(_) => 0,
+    };
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let line = LogLine { at_ms: (desk.handle.0.clock)(), method: asked.method, target, status, took_ms };
+    if let Some(log) = &desk.options.log {
+        log(&line);
+    }
+    desk.handle.remember(line);
+    match outcome {
+        Outcome::Whole(response) => Ok(on_wire(response, false)),
+        Outcome::Cut(response) => Ok(on_wire(response, true)),
+        Outcome::Close | Outcome::Hang(_) => Err(Closed),
+    }
+}
+
+impl Desk {
+    fn answer(&self, request: &Request) -> Outcome {
+        let Some(weather) = &self.weather else { return Outcome::Whole(self.handle.call(request)) };
+        let mut weather = weather.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cloud = self.handle.lock();
+        let outcome = weather.answer(&mut cloud, request, (self.handle.0.clock)());
+        self.handle.tell(&cloud, request);
+        outcome
+    }
+}
+
+fn too_large() -> Response {
+    let body = br#"{"error":{"code":"invalid_input","details":null,"message":"request body is too large"}}"#;
+    let kind = ("Content-Type".to_owned(), "application/json".to_owned());
+    Response { status: 413, headers: vec![kind], body: body.to_vec() }
+}
+
+fn on_wire(response: Response, cut: bool) -> hyper::Response<Payload> {
+    let mut wire = hyper::Response::builder().status(response.status);
+    for (name, value) in response.headers {
+        wire = wire.header(name, value);
+    }
+    let fallback = || hyper::Response::new(Payload::new(Vec::new(), false));
+    wire.body(Payload::new(response.body, cut)).unwrap_or_else(|_| fallback())
+}
+
+/// A body; one that is cut promises all of itself, sends half, and breaks off.
+struct Payload {
+    promised: u64,
+    rest: Option<Bytes>,
+    breaks_off: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Payload {
+    fn new(mut body: Vec<u8>, cut: bool) -> Self {
+        let promised = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let mut breaks_off = None;
+        if cut {
+            body.truncate(body.len() / 2);
+            // long enough for the first half to be sent before the connection ends
+            breaks_off = Some(Box::pin(tokio::time::sleep(Duration::from_millis(20))));
+        }
+        Self { promised, rest: Some(Bytes::from(body)).filter(|rest| !rest.is_empty()), breaks_off }
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = Closed;
+
+    fn poll_frame(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Closed>>> {
+        if let Some(bytes) = self.rest.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match &mut self.breaks_off {
+            Some(timer) => timer.as_mut().poll(ctx).map(|()| Some(Err(Closed))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_none() && self.breaks_off.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.promised)
+    }
+}
