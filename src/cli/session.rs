@@ -14,7 +14,7 @@ use claw_core::plan::{Inputs, Plan, Policy, plan};
 use claw_core::problem::{Location, Problem, did_you_mean};
 use claw_core::provider::Rulebook;
 use claw_core::secret::SecretError;
-use claw_core::ssh::ControlKey;
+use claw_core::ssh::{ControlKey, Standing};
 use claw_core::text::days;
 use claw_engine::audit::Audit;
 use claw_engine::{load, observe};
@@ -90,10 +90,13 @@ impl Session {
         warnings.extend(keys::due(&fleet, &control_keys));
         let (opened, locked_keys) = keys::open(&vault, &control_keys);
         let audit = Arc::new(audit(global, setup, &fleet));
+        let wanted = control_keys.iter().filter(|key| key.standing != Standing::Retired);
+        let public: Vec<_> = wanted.map(|key| key.public.clone()).collect();
         let providers = if global.sandbox {
-            wiring::simulated(&fleet, &world(setup)?)
+            wiring::simulated(&fleet, &world(setup)?, &setup.state_folder(true), &public)?
         } else {
-            wiring::providers(&fleet, setup, &opened, &audit)?
+            let control = wiring::ControlKeys { public, opened: &opened };
+            wiring::providers(&fleet, setup, &vault, &control, &audit)?
         };
         let unresolved = BTreeMap::new();
         Ok(Self {

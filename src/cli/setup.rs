@@ -25,9 +25,11 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 18] = [
+const VARIABLES: [&str; 19] = [
     "CLAW_IDENTITY",
     "DOCKER_HOST",
+    // where tests and other people's simulators answer instead of the cloud
+    "HCLOUD_ENDPOINT",
     "HOME",
     "USER",
     "XDG_RUNTIME_DIR",

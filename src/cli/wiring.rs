@@ -1,5 +1,8 @@
 //! Which provider serves which place. The only file that names every provider.
 
+mod cloud;
+mod sandbox;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,19 +10,22 @@ use std::sync::Arc;
 use claw_core::fleet::{Fleet, HostTable, JumpTable, ProviderKind, ProviderTable};
 use claw_core::problem::Problem;
 use claw_core::provider::{Provider, Rulebook, Rules};
+use claw_core::secret::Secrets;
 use claw_core::ssh::PublicKey;
 use claw_docker::{DockerProvider, DockerRules, LocalSocket, SshSocket};
 use claw_engine::audit::{Audit, Deed};
 use claw_engine::observe::Providers;
 use claw_hetzner::HetznerRules;
-use claw_host::{HostProvider, HostRules, Login};
-use claw_net::ssh::{Event, Key, Network, Observer, Patience, Policy, SshError, Target};
-use claw_sim::{Faults, SimEngine, World};
+use claw_host::{CloudHost, Dial, HostProvider, HostRules, Login};
+use claw_net::ssh::{Connection, Event, Key, Network, Observer, Patience, Policy, SshError, Target};
 use secrecy::SecretString;
 
+pub use sandbox::providers as simulated;
+
+use self::cloud::Project;
 use crate::error::CommandError;
 use crate::exit;
-use crate::setup::{self, Setup};
+use crate::setup::Setup;
 
 /// Returns what the fleet's providers know without looking.
 pub fn rulebook(fleet: &Fleet) -> Rulebook {
@@ -47,14 +53,25 @@ pub fn check_endpoints(fleet: &Fleet) -> Vec<Problem> {
     odd.collect()
 }
 
-/// Returns the providers of the real world. `control` are claw's own login keys, public half and private half.
+/// claw's own login keys, as they are at hand.
+pub struct ControlKeys<'a> {
+    /// Those that new machines let in.
+    pub public: Vec<PublicKey>,
+    /// Public half and private half.
+    pub opened: &'a [(PublicKey, SecretString)],
+}
+
+/// Returns the providers of the real world.
 pub fn providers(
     fleet: &Fleet,
     setup: &Setup,
-    control: &[(PublicKey, SecretString)],
+    secrets: &dyn Secrets,
+    control: &ControlKeys<'_>,
     audit: &Arc<Audit>,
 ) -> Result<Providers, CommandError> {
-    let mut providers = hosts(fleet, setup, control, audit)?;
+    let projects = cloud::projects(fleet, setup, secrets, &control.public, audit)?;
+    let mut providers = hosts(fleet, setup, &projects, control.opened, audit)?;
+    providers.extend(projects.iter().map(|(name, project)| (name.clone(), project.provider())));
     let mut sockets = BTreeMap::new();
     for (name, table) in &fleet.providers {
         if let Some(ProviderKind::Docker) = table.kind {
@@ -76,6 +93,7 @@ pub fn providers(
 fn hosts(
     fleet: &Fleet,
     setup: &Setup,
+    projects: &BTreeMap<String, Project>,
     control: &[(PublicKey, SecretString)],
     audit: &Arc<Audit>,
 ) -> Result<Providers, CommandError> {
@@ -90,13 +108,22 @@ fn hosts(
     let mut providers = Providers::new();
     for (place, table) in &fleet.hosts {
         let target = target(fleet, place, table, &keys)?;
+        let id = table.id.as_deref().unwrap_or(place);
+        let (name, fleet_id) = (place.clone(), fleet.meta.id.clone());
+        let engine = move |connection: Connection| -> Arc<dyn Provider> {
+            Arc::new(DockerProvider::new(&name, &fleet_id, Arc::new(SshSocket::new(connection))))
+        };
+        if let Some(project) = table.on.as_ref().and_then(|on| projects.get(on)) {
+            let dial = Dial { network: network.clone(), target, control: own.clone(), engine: Box::new(engine) };
+            let host = CloudHost::new(place, &fleet.meta.id, id, project.machine(id), dial);
+            providers.insert(place.clone(), Arc::new(host));
+            continue;
+        }
         // a host that restarts while claw works on it is waited for; looking at it is not
         let connection = network.connection(&target).with_patience(Patience::STEADY);
-        let engine: Arc<dyn Provider> =
-            Arc::new(DockerProvider::new(place, &fleet.meta.id, Arc::new(SshSocket::new(connection.clone()))));
+        let engine = engine(connection.clone());
         let shown = table.host_key_next.as_ref().or(table.host_key.as_ref());
         let login = Login { user: target.user.clone(), control: own.clone(), host_key: public_key(shown)?, connection };
-        let id = table.id.as_deref().unwrap_or(place);
         providers.insert(place.clone(), Arc::new(HostProvider::new(place, &fleet.meta.id, id, login, engine)));
     }
     Ok(providers)
@@ -172,14 +199,6 @@ impl Observer for Recorder {
             _ => {}
         }
     }
-}
-
-/// Returns the providers of the simulated world.
-pub fn simulated(fleet: &Fleet, world: &World) -> Providers {
-    let make = |name: &String| -> (String, Arc<dyn Provider>) {
-        (name.clone(), Arc::new(SimEngine::new(name, world.clone(), Faults::default(), setup::now)))
-    };
-    fleet.providers.keys().chain(fleet.hosts.keys()).map(make).collect()
 }
 
 /// The socket the fleet names, else the one the environment names, else the first usual one that is there. One that is

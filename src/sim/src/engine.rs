@@ -21,15 +21,55 @@ pub struct SimEngine {
     pub(crate) world: World,
     faults: Faults,
     now: Box<dyn Fn() -> String + Send + Sync>,
+    machine: Option<Box<dyn Fn() -> Machine + Send + Sync>>,
+}
+
+/// The machine an engine is on, where a simulated cloud has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// There is none.
+    Nowhere,
+    /// It does not answer, and why.
+    Away(String),
+    /// It answers. The text changes with its disk: what was on the one before is gone.
+    Here(String),
 }
 
 impl SimEngine {
     /// Returns the engine of a place. `now` gives the time for what is made.
     pub fn new(place: &str, world: World, faults: Faults, now: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self { place: place.to_owned(), world, faults, now: Box::new(now) }
+        Self { place: place.to_owned(), world, faults, now: Box::new(now), machine: None }
+    }
+
+    /// Puts the engine on a machine that comes and goes.
+    #[must_use]
+    pub fn on(mut self, machine: impl Fn() -> Machine + Send + Sync + 'static) -> Self {
+        self.machine = Some(Box::new(machine));
+        self
+    }
+
+    /// Returns the machine, and forgets what was on another one before it.
+    fn machine(&self) -> Result<Option<Machine>, WorldError> {
+        let Some(machine) = self.machine.as_ref().map(|look| look()) else { return Ok(None) };
+        let disk = match &machine {
+            Machine::Here(disk) => Some(disk.clone()),
+            Machine::Nowhere => None,
+            Machine::Away(_) => return Ok(Some(machine)),
+        };
+        if self.world.look(&self.place, |place| place.machine != disk) {
+            self.world.change(&self.place, |place| *place = Place { machine: disk.clone(), ..Place::default() })?;
+        }
+        Ok(Some(machine))
     }
 
     fn report(&self) -> Report {
+        match self.machine() {
+            Ok(Some(Machine::Away(why))) => {
+                return Report { place: self.place.clone(), incomplete: Some(why), ..Report::default() };
+            }
+            Ok(Some(Machine::Nowhere)) => return Report { place: self.place.clone(), ..Report::default() },
+            _ => {}
+        }
         let mut report = self.world.look(&self.place, |place| {
             let observations = place.things.iter().map(|(id, thing)| {
                 let address = Address { id: id.clone(), place: self.place.clone() };
@@ -51,6 +91,11 @@ impl SimEngine {
     }
 
     fn change(&self, step: &Step) -> Result<(), ApplyError> {
+        match self.machine().map_err(broken)? {
+            Some(Machine::Away(why)) => return Err(ApplyError::new(Class::Retry, format!("reach the machine: {why}"))),
+            Some(Machine::Nowhere) => return Err(ApplyError::fatal("reach the machine: there is none")),
+            _ => {}
+        }
         if self.faults.strikes(self.faults.before_permille) {
             return Err(ApplyError::new(Class::Retry, "reach the engine: connection reset"));
         }

@@ -8,7 +8,7 @@ mod operate;
 mod poke;
 mod world;
 
-pub use engine::SimEngine;
+pub use engine::{Machine, SimEngine};
 pub use faults::Faults;
 pub use poke::{Poke, PokeError};
 pub use world::{World, WorldError};

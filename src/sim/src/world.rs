@@ -36,6 +36,9 @@ pub(crate) struct Place {
     /// Resources whose next change fails, and how often.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failing: BTreeMap<ResourceId, u32>,
+    /// The machine that all of this is on, where that is one that comes and goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     pub things: BTreeMap<ResourceId, Thing>,
 }
 

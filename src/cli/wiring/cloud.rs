@@ -1,0 +1,204 @@
+//! The clouds of a fleet: which project a provider's token opens, and how hosts on it are found and logged in to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use claw_core::desired::Desired;
+use claw_core::fleet::{Fleet, ProviderTable};
+use claw_core::machine::{Bear, Birth, Locate, Whereabouts};
+use claw_core::observed::{Observation, Report};
+use claw_core::plan::Step;
+use claw_core::provider::{ApplyError, BoxFuture, Provider, StepContext};
+use claw_core::secret::{SecretName, SecretSource, Secrets};
+use claw_core::ssh::PublicKey;
+use claw_engine::audit::{Audit, Deed};
+use claw_hetzner::{API, Client, HetznerProvider, RealTiming, Tell, Timing};
+use claw_host::{Bootstrap, host_key_pair, pin_label};
+use claw_net::http::{self, Call, Limits};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::CommandError;
+use crate::exit;
+use crate::render;
+use crate::setup::Setup;
+
+/// A project of a cloud, or why it cannot be used: that is said where somebody looks at it, and stops nobody else.
+pub enum Project {
+    /// It can be asked.
+    Open(Arc<HetznerProvider>),
+    /// It cannot: its name, and why.
+    Shut(String, String),
+}
+
+impl Project {
+    /// Returns the provider.
+    pub fn provider(&self) -> Arc<dyn Provider> {
+        match self {
+            Self::Open(provider) => Arc::clone(provider) as Arc<dyn Provider>,
+            Self::Shut(place, why) => Arc::new(Closed { place: place.clone(), why: why.clone() }),
+        }
+    }
+
+    /// Returns the way to find the machine of a host.
+    pub fn machine(&self, host: &str) -> Arc<dyn Locate> {
+        match self {
+            Self::Open(provider) => provider.machine(host),
+            Self::Shut(place, why) => Arc::new(Closed { place: place.clone(), why: why.clone() }),
+        }
+    }
+}
+
+/// Returns the projects of the fleet, by the name of the provider.
+pub fn projects(
+    fleet: &Fleet,
+    setup: &Setup,
+    secrets: &dyn Secrets,
+    control: &[PublicKey],
+    audit: &Arc<Audit>,
+) -> Result<BTreeMap<String, Project>, CommandError> {
+    let mut projects = BTreeMap::new();
+    let mut tokens: Vec<(SecretString, String)> = Vec::new();
+    for (name, table) in fleet.providers.iter().filter(|(name, _)| fleet.cloud(name).is_some()) {
+        let project = match token(table, secrets) {
+            Err(why) => Project::Shut(name.clone(), why),
+            Ok((token, from)) => {
+                let same = tokens.iter().find(|(other, _)| other.expose_secret() == token.expose_secret());
+                if let Some((_, other)) = same {
+                    let message = format!("providers `{other}` and `{name}` are the same project");
+                    let help = "keep one of them: each would take the other's machines for orphans";
+                    return Err(CommandError::new(exit::INVALID, message).help(help));
+                }
+                tokens.push((token.clone(), name.clone()));
+                let base = setup.env("HCLOUD_ENDPOINT").unwrap_or(API);
+                let hears = Arc::new(Calls { audit: Arc::clone(audit), place: name.clone() });
+                let client = client(base, token, &from, hears, Arc::new(RealTiming::default()))?;
+                let bear = bear(&fleet.meta.id, control.to_vec());
+                Project::Open(Arc::new(HetznerProvider::new(name, &fleet.meta.id, client, bear)))
+            }
+        };
+        projects.insert(name.clone(), project);
+    }
+    Ok(projects)
+}
+
+/// Returns the client of a project.
+pub fn client(
+    base: &str,
+    token: SecretString,
+    from: &str,
+    observer: Arc<dyn http::Observer>,
+    timing: Arc<dyn Timing>,
+) -> Result<Client, CommandError> {
+    let setup = http::Setup { base, token: Some(token), limits: Limits::default(), observer };
+    let http = http::Client::new(setup).map_err(|error| {
+        let help = format!("look at the token from {from}, and at HCLOUD_ENDPOINT if it is set");
+        CommandError::from_error(exit::INVALID, &error).help(help)
+    })?;
+    let tell: Tell = Arc::new(|event| render::err(render::style::paint(render::style::DIM, event)));
+    Ok(Client::new(http, from, tell, timing))
+}
+
+/// Returns a project's token and where it comes from, or why it cannot be had and what to do.
+fn token(table: &ProviderTable, secrets: &dyn Secrets) -> Result<(SecretString, String), String> {
+    let source = table.token.as_deref().unwrap_or("env:HCLOUD_TOKEN");
+    if let Some(name) = source.strip_prefix("env:") {
+        let value = std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| {
+            format!("there is no token: set {name} to one of the project, with read and write permission")
+        })?;
+        return Ok((SecretString::from(value), name.to_owned()));
+    }
+    let name = source.strip_prefix("secret:").and_then(|name| name.split_once('/'));
+    let Some((profile, key)) = name else { return Err(format!("its token `{source}` is neither env: nor secret:")) };
+    let name = SecretName { profile: profile.to_owned(), key: key.to_owned() };
+    let told = source.to_owned();
+    let value =
+        secrets.reveal(&SecretSource::Profile(name)).map_err(|error| format!("{}; {}", error.reason, error.help))?;
+    Ok((SecretString::from(value.expose_secret().trim().to_owned()), told))
+}
+
+/// Returns what makes the user data of new machines: a host key of its own for each, and claw's login keys.
+pub fn bear(fleet: &str, control: Vec<PublicKey>) -> Box<Bear> {
+    let fleet = fleet.to_owned();
+    Box::new(move |_host| {
+        let mut seed = [0; 32];
+        getrandom::getrandom(&mut seed)
+            .map_err(|_| ApplyError::fatal("make a host key: the system has no randomness to give"))?;
+        let (private, public) = host_key_pair(&seed);
+        // in front of it stands a firewall
+        let bootstrap = Bootstrap {
+            fleet: &fleet,
+            host_key_private: &private,
+            host_key_public: &public,
+            control: &control,
+            from: &[],
+        };
+        let user_data = bootstrap.user_data().map_err(|error| ApplyError::fatal(error.to_string()))?;
+        Ok(Birth { user_data, pin: pin_label(&public) })
+    })
+}
+
+/// Records every change that is asked of a cloud.
+struct Calls {
+    audit: Arc<Audit>,
+    place: String,
+}
+
+impl http::Observer for Calls {
+    fn heard(&self, call: &Call) {
+        if call.method == http::Method::Get {
+            return;
+        }
+        let detail = format!("{} {}", call.method.as_str(), call.path);
+        let failure = match call.status {
+            Some(status) if (200..300).contains(&status) => None,
+            Some(status) => Some(format!("status {status}")),
+            None => Some("no answer".to_owned()),
+        };
+        self.audit.record(&Deed {
+            action: "call",
+            target: &self.place,
+            detail: &detail,
+            key: None,
+            failure: failure.as_deref(),
+        });
+    }
+}
+
+/// Hears nothing.
+pub struct Deaf;
+
+impl http::Observer for Deaf {
+    fn heard(&self, _call: &Call) {}
+}
+
+/// A project that cannot be asked: everything in it is unknown.
+struct Closed {
+    place: String,
+    why: String,
+}
+
+impl Provider for Closed {
+    fn observe<'a>(&'a self, _desired: &'a Desired, _secrets: &'a dyn Secrets) -> BoxFuture<'a, Report> {
+        let incomplete = Some(self.why.clone());
+        Box::pin(async move { Report { place: self.place.clone(), incomplete, ..Report::default() } })
+    }
+
+    fn apply<'a>(
+        &'a self,
+        step: &'a Step,
+        _ctx: StepContext<'a>,
+    ) -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>> {
+        Box::pin(async move { Err(ApplyError::fatal(format!("change {}: {}", step.address, self.why))) })
+    }
+}
+
+impl Locate for Closed {
+    fn find(&self) -> BoxFuture<'_, Result<Whereabouts, String>> {
+        Box::pin(async move { Err(self.why.clone()) })
+    }
+
+    fn pin(&self, _pins: claw_core::machine::Pins) -> BoxFuture<'_, Result<(), ApplyError>> {
+        Box::pin(async move { Err(ApplyError::fatal(format!("keep a pin: {}", self.why))) })
+    }
+}
