@@ -78,7 +78,7 @@ fn vendors_are_named_by_their_own_crate_and_the_wiring_only() {
                 continue;
             }
             let text = fs::read_to_string(&file).unwrap();
-            for word in ["claw_docker", "claw_host", "bollard", "russh", "claw_openclaw"] {
+            for word in ["claw_docker", "claw_hetzner", "claw_host", "bollard", "reqwest", "russh", "claw_openclaw"] {
                 assert!(!text.contains(word), "{} names {word}", file.display());
             }
         }
