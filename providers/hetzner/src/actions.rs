@@ -135,23 +135,24 @@ impl Client {
     async fn ask_until(&self, ticket: &Ticket<'_>, rhythm: &mut Rhythm) {
         let poller = self.poller();
         while ticket.outcome().is_none() {
+            let has_fresh = !poller.open(|watched| !watched.asked).is_empty();
+            if has_fresh {
+                self.timing().sleep(GATHER).await;
+            }
             let now = self.timing().now();
             if now >= rhythm.next {
                 let news = self.ask(poller.open(|_| true)).await;
                 rhythm.interval = if news { INTERVAL_MIN } else { (rhythm.interval * 3 / 2).min(INTERVAL_MAX) };
                 rhythm.next = self.timing().now() + rhythm.interval;
-                continue;
-            }
-            let fresh = poller.open(|watched| !watched.asked);
-            if !fresh.is_empty() {
-                self.ask(fresh).await;
+            } else if has_fresh {
+                self.ask(poller.open(|watched| !watched.asked)).await;
                 rhythm.interval = INTERVAL_MIN;
                 rhythm.next = rhythm.next.min(self.timing().now() + rhythm.interval);
-                continue;
-            }
-            tokio::select! {
-                () = self.timing().sleep(rhythm.next - now) => {}
-                () = poller.joined.notified() => self.timing().sleep(GATHER).await,
+            } else {
+                tokio::select! {
+                    () = self.timing().sleep(rhythm.next - now) => {}
+                    () = poller.joined.notified() => {}
+                }
             }
         }
     }

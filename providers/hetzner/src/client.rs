@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claw_core::text::chain;
 use claw_net::http::{self, Method, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -134,7 +133,7 @@ impl Client {
             failed += 1;
             doubt = error.may_have_happened();
             let Some(wait) = retry::wait(repeat, &error, failed, self.timing().chance()) else { return Err(error) };
-            (self.shared.tell)(&Event::Retrying { operation: operation(request), why: chain(&error), wait });
+            (self.shared.tell)(&Event::Retrying { operation: operation(request), why: error.shown(), wait });
             self.timing().sleep(wait).await;
         }
     }
@@ -178,3 +177,6 @@ pub(crate) fn operation(request: &Request) -> String {
 pub(crate) fn json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("requests are plain structs with text keys")
 }
+
+#[cfg(test)]
+mod tests;

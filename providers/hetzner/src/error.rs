@@ -7,7 +7,11 @@ mod refusal;
 
 pub use refusal::{Code, Field, Refusal};
 
+use claw_core::text::{chain, clean};
 use claw_net::http::HttpError;
+
+/// The longest error that is shown, in letters.
+const SHOWN_LETTERS_MAX: usize = 1_000;
 
 /// Why a call did not do what it should. Cheap enough to clone: all who wait for one poll hear its error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +106,11 @@ impl ApiError {
     /// Returns whether it is the API's error with that code.
     pub fn is(&self, code: &Code) -> bool {
         self.code() == Some(code)
+    }
+
+    /// Returns its text with all causes, fit to be shown: a certificate's or a proxy's words may be among them.
+    pub fn shown(&self) -> String {
+        clean(&chain(self), SHOWN_LETTERS_MAX)
     }
 
     /// Remembers that an earlier try of the same call may have done it.

@@ -175,6 +175,10 @@ impl Look<'_> {
         // an image without a name may be any: nothing is made anew for that
         let wanted = self.field(Kind::Server, name, "image").and_then(Value::as_text);
         let image = image.as_deref().or(wanted).unwrap_or(SYSTEM_IMAGE_UNKNOWN);
+        // an answer that does not tell the firewalls does not say that there are none
+        let told = server.public_net.as_ref().is_none_or(|net| net.firewalls.is_some());
+        let wanted = self.field(Kind::Server, name, FIREWALL).and_then(Value::as_text);
+        let rules = wanted.filter(|_| !told).map_or_else(|| firewall(server, firewalls), str::to_owned);
         let protection = server.protection.unwrap_or_default();
         Fields::from([
             ("name".to_owned(), server.name.as_str().into()),
@@ -184,7 +188,7 @@ impl Look<'_> {
             ("status".to_owned(), status(&server.status).into()),
             ("protected".to_owned(), (protection.delete && protection.rebuild).into()),
             ("addresses".to_owned(), addresses(server, ips).into()),
-            (FIREWALL.to_owned(), firewall(server, firewalls).into()),
+            (FIREWALL.to_owned(), rules.into()),
         ])
     }
 

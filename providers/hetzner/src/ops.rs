@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::client::{Client, json, operation};
 use crate::error::{ApiError, Code};
+use crate::pages::take;
 use crate::retry::Repeat;
 use crate::wire::{Action, Labels};
 
@@ -69,7 +70,7 @@ impl Client {
     ) -> Result<Created<T>, ApiError> {
         let request = Request::new(Method::Post, path.iter().copied()).json(json(body));
         let mut root: Value = self.call(&request, Repeat::Once).await?;
-        let what = root[key].take();
+        let what = take(&mut root, key);
         let what = T::deserialize(&what).map_err(|error| unreadable(&request, &error))?;
         let begun = Begun::deserialize(&root).map_err(|error| unreadable(&request, &error))?;
         Ok(Created { what, actions: begun.all() })
@@ -79,7 +80,7 @@ impl Client {
     async fn put<T: DeserializeOwned>(&self, path: &[&str], key: &str, body: &impl Serialize) -> Result<T, ApiError> {
         let request = Request::new(Method::Put, path.iter().copied()).json(json(body));
         let mut root: Value = self.call(&request, Repeat::Same).await?;
-        T::deserialize(&root[key].take()).map_err(|error| unreadable(&request, &error))
+        T::deserialize(&take(&mut root, key)).map_err(|error| unreadable(&request, &error))
     }
 
     /// Starts something and returns what goes on.
@@ -116,7 +117,7 @@ impl Client {
             Err(error) if error.is(&Code::NotFound) => return Ok(None),
             Err(error) => return Err(error),
         };
-        T::deserialize(&root[key].take()).map(Some).map_err(|error| unreadable(&request, &error))
+        T::deserialize(&take(&mut root, key)).map(Some).map_err(|error| unreadable(&request, &error))
     }
 }
 

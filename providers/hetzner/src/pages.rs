@@ -198,13 +198,18 @@ impl Client {
     /// Returns the elements of one answer.
     pub(crate) async fn elements<T: Listed>(&self, request: &Request) -> Result<Page, ApiError> {
         let mut root: Value = self.call(request, Repeat::Read).await?;
-        let Value::Array(elements) = root[T::KEY].take() else {
+        let Value::Array(elements) = take(&mut root, T::KEY) else {
             let why = format!("it holds no list `{}`", T::KEY);
             return Err(ApiError::Unreadable { operation: operation(request), why, may_have_happened: false });
         };
-        let meta = serde_json::from_value::<Meta>(root["meta"].take()).ok().and_then(|meta| meta.pagination);
+        let meta = serde_json::from_value::<Meta>(take(&mut root, "meta")).ok().and_then(|meta| meta.pagination);
         Ok(Page { elements, meta: meta.unwrap_or_default() })
     }
+}
+
+/// Takes a field out of an answer; `null` where there is none, or the answer is no object.
+pub(crate) fn take(root: &mut Value, key: &str) -> Value {
+    root.get_mut(key).map(Value::take).unwrap_or_default()
 }
 
 /// Returns the number of the page up to which there are more, if there are.

@@ -1,7 +1,6 @@
 //! From an error of the API to one of a step: its class, and what a person does about it.
 
 use claw_core::provider::{ApplyError, Class};
-use claw_core::text::chain;
 use claw_net::http::HttpError;
 
 use super::{ApiError, Code, Refusal};
@@ -9,7 +8,7 @@ use super::{ApiError, Code, Refusal};
 impl From<ApiError> for ApplyError {
     /// Says that something changed where it may have.
     fn from(error: ApiError) -> Self {
-        let mut made = Self::new(class(&error), chain(&error));
+        let mut made = Self::new(class(&error), error.shown());
         made.help = help(&error);
         made.changed = error.may_have_happened();
         made

@@ -17,14 +17,20 @@ pub struct NewPrimaryIp<'a> {
     /// Which kind.
     #[serde(rename = "type")]
     pub kind: IpType,
-    /// What it can be assigned to; servers only, until now.
-    pub assignee_type: &'a str,
     /// The location's name.
     pub location: &'a str,
     /// Goes with its server when that is deleted.
     pub auto_delete: bool,
     /// The mark among them.
     pub labels: &'a Labels,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    new: &'a NewPrimaryIp<'a>,
+    /// What it can be assigned to; there is nothing else.
+    assignee_type: &'static str,
 }
 
 impl Client {
@@ -41,7 +47,8 @@ impl Client {
     /// # Errors
     /// `uniqueness_error`, `resource_limit_exceeded`, `resource_unavailable`.
     pub async fn create_primary_ip(&self, new: &NewPrimaryIp<'_>) -> Result<Created<PrimaryIp>, ApiError> {
-        self.create(&["primary_ips"], "primary_ip", new).await
+        let body = Body { new, assignee_type: "server" };
+        self.create(&["primary_ips"], "primary_ip", &body).await
     }
 
     /// Renames or relabels an address.
@@ -64,9 +71,9 @@ impl Client {
     ///
     /// # Errors
     /// `not_found`.
-    pub async fn protect_primary_ip(&self, id: u64, delete: bool) -> Result<Vec<Action>, ApiError> {
+    pub async fn protect_primary_ip(&self, id: u64, protect: bool) -> Result<Vec<Action>, ApiError> {
         let path = ["primary_ips", &id.to_string(), "actions", "change_protection"];
-        self.begin(&path, Some(json!({ "delete": delete })), Repeat::Same).await
+        self.begin(&path, Some(json!({ "delete": protect })), Repeat::Same).await
     }
 
     /// Gives an address to a server that is off.

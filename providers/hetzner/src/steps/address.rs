@@ -57,14 +57,7 @@ async fn make(job: &Job<'_>, kind: IpType, location: &str) -> Result<PrimaryIp, 
     // with its place: while a host moves, it has addresses at both
     let name = format!("{}-{location}-{}", names::name(&project.fleet, job.name()), kind.as_str());
     let labels = names::marks(&project.fleet, job.name());
-    let new = NewPrimaryIp {
-        name: &name,
-        kind: kind.clone(),
-        assignee_type: "server",
-        location,
-        auto_delete: false,
-        labels: &labels,
-    };
+    let new = NewPrimaryIp { name: &name, kind: kind.clone(), location, auto_delete: false, labels: &labels };
     match project.client.create_primary_ip(&new).await {
         Ok(made) => {
             project.client.wait(&made.actions).await?;

@@ -26,7 +26,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Enough for an API on another continent; a page of 100 elements is well below 1 MiB.
+    /// Enough for an API on another continent. A page of a list is rarely larger than 1 MiB.
     fn default() -> Self {
         Self { connect_seconds: 10, read_seconds: 30, call_seconds: 60, body_bytes_max: 8 * 1024 * 1024 }
     }
@@ -182,7 +182,9 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn bearer(token: &SecretString) -> Result<HeaderValue, HttpError> {
-    let bad = || HttpError::Setup { why: "the token holds letters that no header can carry".into() };
+    let bad = || HttpError::Setup {
+        why: "the token is empty, or holds a space, a line end or a letter that no token has".into(),
+    };
     let text = token.expose_secret();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad());
