@@ -3,7 +3,7 @@
 
 mod faults;
 mod kills;
-mod lab;
+pub mod lab;
 mod story;
 
 use claw_core::name::Kind;

@@ -9,6 +9,7 @@ mod support;
 mod bootstrap;
 mod chaos;
 mod clouds;
+mod conformance;
 mod docker;
 mod hosts;
 mod openclaw;
