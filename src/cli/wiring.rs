@@ -1,5 +1,7 @@
 //! Which provider serves which place. The only file that names every provider.
 
+pub mod catalogue;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
