@@ -42,6 +42,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Init(commands::init::Init),
+    New(Box<commands::new::New>),
     Check(commands::check::Check),
     Plan(commands::plan::PlanArgs),
     Apply(commands::apply::Apply),

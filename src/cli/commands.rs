@@ -14,6 +14,7 @@ pub mod history;
 pub mod identity;
 pub mod init;
 pub mod logs;
+pub mod new;
 pub mod operate;
 pub mod plan;
 pub mod power;
@@ -44,6 +45,7 @@ pub fn run(cli: Cli, setup: &Setup) -> Outcome {
     let global = &cli.global;
     match cli.command {
         Command::Init(args) => args.run(global, setup),
+        Command::New(args) => args.run(global, setup),
         Command::Check(args) => args.run(global, setup),
         Command::Plan(args) => args.run(global, setup),
         Command::Apply(args) => args.run(global, setup),
@@ -97,6 +99,19 @@ pub fn print_warnings(global: &Global, session: &crate::session::Session) {
     if !global.json && !session.warnings.is_empty() {
         render::err(render::problems::draw(&session.warnings, &session.sources));
         render::err("");
+    }
+}
+
+/// Says what was done.
+pub fn done(text: impl std::fmt::Display) {
+    render::out(format_args!("{} {text}", render::style::paint(render::style::GREEN, "✓")));
+}
+
+/// Says what to do next.
+pub fn next(steps: &[&str]) {
+    for (at, step) in steps.iter().enumerate() {
+        let head = if at == 0 { "\nNext:" } else { " then" };
+        render::out(format_args!("{head} {step}"));
     }
 }
 

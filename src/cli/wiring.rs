@@ -1,7 +1,8 @@
 //! Which provider serves which place. The only file that names every provider.
 
+pub mod catalogue;
 mod cloud;
-mod sandbox;
+pub mod sandbox;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
