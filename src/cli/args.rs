@@ -50,6 +50,8 @@ pub enum Command {
     Destroy(commands::destroy::Destroy),
     Status(commands::status::Status),
     Show(commands::show::Show),
+    Cost(commands::cost::CostArgs),
+    Adopt(commands::adopt::Adopt),
     Graph(commands::graph::Graph),
     Schema(commands::schema::Schema),
     Secret(commands::secret::Secret),

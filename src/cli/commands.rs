@@ -1,9 +1,11 @@
 //! The commands, one file each, and what several of them share.
 
+pub mod adopt;
 pub mod apply;
 pub mod chat;
 pub mod check;
 pub mod completions;
+pub mod cost;
 pub mod cp;
 pub mod destroy;
 pub mod drift;
@@ -52,6 +54,8 @@ pub fn run(cli: Cli, setup: &Setup) -> Outcome {
         Command::Drift(args) => args.run(global, setup),
         Command::Destroy(args) => args.run(global, setup),
         Command::Status(args) => args.run(global, setup),
+        Command::Cost(args) => args.run(global, setup),
+        Command::Adopt(args) => args.run(global, setup),
         Command::Show(args) => args.run(global, setup),
         Command::Graph(args) => args.run(global, setup),
         Command::Schema(args) => args.run(),

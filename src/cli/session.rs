@@ -78,6 +78,11 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Returns the fleet's secrets.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// Compiles the fleet that some files say, or returns everything that is wrong with it and them.
     pub fn of(
         (sources, problems): (Vec<SourceFile>, Vec<Problem>),

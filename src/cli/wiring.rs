@@ -2,7 +2,8 @@
 
 pub mod catalogue;
 mod cloud;
-pub mod sandbox;
+mod sandbox;
+pub mod serve;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,10 @@ use claw_host::{CloudHost, Dial, HostProvider, HostRules, Login};
 use claw_net::ssh::{Connection, Event, Key, Network, Observer, Patience, Policy, SshError, Target};
 use secrecy::SecretString;
 
-pub use sandbox::providers as simulated;
+pub use claw_hetzner::Stranger;
+pub use claw_host::pin_label;
+pub use cloud::{prices, project};
+pub use sandbox::{CloudPoke, cloud as simulated_cloud, poke as poke_cloud, providers as simulated};
 
 use self::cloud::Project;
 use crate::error::CommandError;

@@ -3,8 +3,6 @@
 mod known;
 mod questions;
 
-use std::collections::BTreeMap;
-
 use clap::Args;
 use claw_core::compile::is_id;
 use claw_core::fleet::{SourceFile, include_patterns};
@@ -23,6 +21,7 @@ use crate::exit;
 use crate::render::{self, problems};
 use crate::session::Checked;
 use crate::setup::Setup;
+use crate::wiring;
 
 /// Add an agent to the fleet file
 ///
@@ -112,7 +111,11 @@ impl New {
         self.said.refuse_odd_letters()?;
         let file = self.file.as_deref().map(|file| named_file(&old.sources[0], &old.sources, file)).transpose()?;
         let asks = setup.stdin_terminal && setup.stderr_terminal && !global.json;
-        let (name, said) = settle(self.name, self.said, known, asks)?;
+        // prices are the API's alone; without them sizes are told by their memory
+        let prices = |provider: &str, location: &str| {
+            wiring::prices(&old.fleet, provider, location, setup, old.vault(), global.sandbox)
+        };
+        let (name, said) = settle(self.name, self.said, known, &prices, asks)?;
         refuse_taken(known, said.id.as_deref().unwrap_or(&name))?;
         let id = said.id.as_deref().unwrap_or(&name);
         if !is_id(id) {
@@ -147,7 +150,13 @@ impl New {
 
 /// Returns name and words of the agent: asked for where somebody is there to answer and did not say enough, else
 /// completed from what the fleet has.
-fn settle(name: Option<String>, mut said: Said, known: &Known<'_>, asks: bool) -> Result<(String, Said), CommandError> {
+fn settle(
+    name: Option<String>,
+    mut said: Said,
+    known: &Known<'_>,
+    prices: questions::Prices<'_>,
+    asks: bool,
+) -> Result<(String, Said), CommandError> {
     if known.places().is_empty() {
         return Err(CommandError::usage("the fleet has no place for agents")
             .help("add a provider or a host first: [providers.docker] is the engine of this machine"));
@@ -155,8 +164,7 @@ fn settle(name: Option<String>, mut said: Said, known: &Known<'_>, asks: bool) -
     let mut complete = said.clone();
     let missing = complete_from(known, name.as_deref(), &mut complete);
     if asks && (said == Said::default() || !missing.is_empty()) {
-        // prices are the API's alone; without them sizes are told by their memory
-        let name = questions::answer(&mut ask::terminal, known, &|_, _| BTreeMap::new(), name, &mut said)?;
+        let name = questions::answer(&mut ask::terminal, known, prices, name, &mut said)?;
         return Ok((name, said));
     }
     match name {

@@ -292,7 +292,9 @@ fn draw_held(text: &mut String, held: &[&Held]) {
     }
     for (reason, those) in by_reason {
         let what: Vec<String> = those.iter().map(|one| one.address.id.kind.to_string()).collect();
-        let (why, help) = explain(reason, those[0].would, &those[0].address);
+        // a machine stands for what goes with it
+        let speaks = those.iter().find(|one| one.address.id.kind == Kind::Server).unwrap_or(&those[0]);
+        let (why, help) = explain(reason, speaks.would, &speaks.address);
         let _ = writeln!(text, "  {} {} {}: {why}", paint(YELLOW.bold(), "!"), those[0].would, what.join(", "));
         let _ = writeln!(text, "      {}", paint(DIM, help));
     }

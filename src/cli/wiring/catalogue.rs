@@ -1,15 +1,7 @@
 //! What clouds sell, as far as it is known without asking them. Knows no price: only a cloud's API does.
 
-use std::sync::LazyLock;
-
 use claw_core::fleet::ProviderKind;
-use toml_edit::{DocumentMut, Item};
-
-/// The catalogue the rules of the Hetzner Cloud go by.
-static HETZNER: LazyLock<DocumentMut> = LazyLock::new(|| {
-    let text = include_str!("../../../providers/hetzner/catalog.toml");
-    text.parse().expect("the catalogue is part of the program and tested")
-});
+use claw_hetzner::CATALOG;
 
 /// A size of machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,33 +14,19 @@ pub struct Size {
 
 /// Returns the places a cloud has machines in.
 pub fn locations(cloud: ProviderKind) -> Vec<String> {
-    let names = |document: &DocumentMut| entries(document, "locations").map(|(name, _)| name).collect();
-    document(cloud).map(names).unwrap_or_default()
-}
-
-/// Returns the sizes a cloud sells at a location, in the catalogue's order; all of them where the location is unknown.
-pub fn sizes(cloud: ProviderKind, location: &str) -> Vec<Size> {
-    let Some(document) = document(cloud) else { return Vec::new() };
-    let eu = |item: &Item| item.get("eu").and_then(Item::as_bool).unwrap_or(false);
-    let outside = entries(document, "locations").any(|(name, item)| name == location && !eu(item));
-    let sold = entries(document, "sizes").filter(|(_, item)| !(outside && eu(item)));
-    let size = |(name, item): (String, &Item)| {
-        let memory = item.get("memory").and_then(Item::as_integer)?;
-        Some(Size { name, memory_mib: memory.try_into().ok()? })
-    };
-    sold.filter_map(size).collect()
-}
-
-fn document(cloud: ProviderKind) -> Option<&'static DocumentMut> {
     match cloud {
-        ProviderKind::Hetzner => Some(&HETZNER),
-        ProviderKind::Docker => None,
+        ProviderKind::Hetzner => CATALOG.locations.keys().cloned().collect(),
+        ProviderKind::Docker => Vec::new(),
     }
 }
 
-fn entries<'a>(document: &'a DocumentMut, section: &str) -> impl Iterator<Item = (String, &'a Item)> {
-    let table = document.get(section).and_then(Item::as_table);
-    table.into_iter().flat_map(|table| table.iter()).map(|(name, item)| (name.to_owned(), item))
+/// Returns the sizes a cloud sells at a location; all of them where the location is unknown.
+pub fn sizes(cloud: ProviderKind, location: &str) -> Vec<Size> {
+    let sold = match cloud {
+        ProviderKind::Hetzner => CATALOG.sizes_at(location),
+        ProviderKind::Docker => Vec::new(),
+    };
+    sold.into_iter().map(|(name, memory_mib)| Size { name: name.to_owned(), memory_mib }).collect()
 }
 
 #[cfg(test)]
