@@ -46,7 +46,11 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     draw_agents(&mut text, plan, desired, detail);
     let _ = write!(text, "{}", sum(plan));
     if let Some(cost) = plan.cost.filter(|_| !plan.steps.is_empty()) {
-        let _ = write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after);
+        let _ = if cost.before == cost.after {
+            write!(text, "\nCost: €{} a month, net.", cost.after)
+        } else {
+            write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after)
+        };
     }
     text
 }
