@@ -7,6 +7,7 @@ mod machine;
 mod support;
 
 mod chaos;
+mod clients;
 mod docker;
 mod hosts;
 mod openclaw;
