@@ -125,6 +125,7 @@ fn the_hetzner_command_line_believes_the_simulated_cloud() {
     cloud.hcloud("server reboot web-1").ok();
     cloud.hcloud("server enable-rescue web-1 --ssh-key me").ok().says("root password");
     cloud.hcloud("server set-rdns web-1 --hostname web.example.com").ok();
+    cloud.hcloud("server metrics web-1 --type cpu").ok().says("cpu");
     let view = cloud.handle.with(|cloud, _| cloud.view_server("web-1")).unwrap();
     assert_eq!((view.status, view.rebuilt, view.image.as_str()), (Status::Running, 1, "debian-13"));
 

@@ -4,6 +4,7 @@ Arguments: the endpoint, a public SSH key. Prints `done` when everything was as 
 """
 
 import sys
+from datetime import datetime, timedelta, timezone
 
 from hcloud import APIException, Client
 from hcloud.firewalls import Firewall, FirewallResource, FirewallResourceLabelSelector, FirewallRule
@@ -122,6 +123,9 @@ rescue = server.enable_rescue(type="linux64", ssh_keys=[key.id])
 assert rescue.root_password
 rescue.action.wait_until_finished()
 server.reset().wait_until_finished()
+now = datetime.now(timezone.utc)
+metrics = server.get_metrics(type=["cpu", "disk"], start=now - timedelta(hours=1), end=now, step=60).metrics
+assert len(metrics.time_series["cpu"]["values"]) in (60, 61), metrics.time_series["cpu"]
 server.change_dns_ptr(server.public_net.ipv4.ip, "web.example.com").wait_until_finished()
 server.shutdown().wait_until_finished()
 

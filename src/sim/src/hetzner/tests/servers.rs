@@ -154,3 +154,23 @@ fn a_server_changes_its_size_while_it_is_off() {
     let refused = lab.refused("POST", &resize, to("cx23", false), "422 invalid_server_type");
     assert_eq!(refused["message"], "server disk is bigger than server type disk");
 }
+
+#[test]
+fn a_server_measures_itself() {
+    let mut lab = Lab::new();
+    let id = lab.server("web", json!({}));
+    let path = format!("/servers/{id}/metrics?start=2026-11-24T00:00:00Z&end=2026-11-24T01:00:00Z");
+    let found = lab.get(&format!("{path}&type=cpu,network&step=60"))["metrics"].clone();
+    assert_eq!((found["step"].as_u64(), &found["end"]), (Some(60), &json!("2026-11-24T01:00:00Z")));
+    let series = found["time_series"].as_object().unwrap();
+    assert_eq!(series.len(), 5);
+    let values = series["cpu"]["values"].as_array().unwrap();
+    assert_eq!((values.len(), &values[0][0]), (60, &json!(1_795_478_400)));
+    assert!(values[0][1].is_string());
+    assert_eq!(found, lab.get(&format!("{path}&type=cpu,network&step=60"))["metrics"]);
+    let usual = lab.get(&format!("{path}&type=disk"))["metrics"]["time_series"]["disk.0.iops.read"].clone();
+    assert_eq!(usual["values"].as_array().unwrap().len(), 200);
+    for wrong in ["&type=moon", "", "&type=cpu&step=x"] {
+        lab.refused("GET", &format!("{path}{wrong}"), Json::Null, "422 invalid_input");
+    }
+}
