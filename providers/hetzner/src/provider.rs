@@ -65,6 +65,11 @@ impl HetznerProvider {
 }
 
 impl Provider for HetznerProvider {
+    /// Most of a step is waiting; the client keeps what is in flight at once within bounds of its own.
+    fn steps_at_once(&self) -> usize {
+        64
+    }
+
     fn observe<'a>(&'a self, desired: &'a Desired, _secrets: &'a dyn Secrets) -> BoxFuture<'a, Report> {
         Box::pin(observe::observe(&self.project, desired))
     }
