@@ -81,7 +81,7 @@ mod tests {
         let seconds = |remaining, limit, until| refill(remaining, limit, until).as_secs();
         assert_eq!(seconds(0, Some(3600), Some(3600)), 54, "one a second");
         assert_eq!(seconds(10, None, None), 44);
-        assert_eq!(seconds(0, Some(36_000), None), 5, "a project with a higher limit");
+        assert_eq!(seconds(0, Some(36_000), None), 6, "a project with a higher limit");
         assert_eq!(seconds(0, Some(3600), Some(4)), 4, "full sooner than that");
         assert_eq!(seconds(0, Some(3600), Some(0)), 1, "our clock is ahead");
     }
