@@ -9,6 +9,7 @@ mod support;
 mod bootstrap;
 mod chaos;
 mod clients;
+mod clouds;
 mod docker;
 mod hosts;
 mod openclaw;

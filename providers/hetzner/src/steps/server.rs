@@ -100,8 +100,7 @@ async fn delete(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
 /// Makes the machine, in the first of the sizes that can be had.
 async fn create(job: &Job<'_>, around: &Around) -> Result<Server, ApplyError> {
     let (project, client) = (job.project, &job.project.client);
-    let keys = client.ssh_keys(&project.ours()).await?.items;
-    let keys: Vec<String> = keys.iter().map(|key| key.id.to_string()).collect();
+    let keys = keys(job).await?;
     let Around { firewall, ips } = around;
     let birth = (job.bear)(job.name())?;
     let pins = Pins { current: birth.pin.clone(), next: None, born_with: true };
@@ -170,17 +169,37 @@ fn sizes<'a>(job: &'a Job<'_>) -> Result<Vec<&'a str>, ApplyError> {
 async fn firewall(job: &Job<'_>) -> Result<u64, ApplyError> {
     let name = job.text(FIREWALL)?;
     let found = job.project.client.firewalls(&job.project.ours_of(name)).await?.items;
-    found.first().map(|one| one.id).ok_or_else(|| {
-        ApplyError::fatal(format!("find firewall/{name}: it is not there")).help("apply again: it is made first")
-    })
+    found.first().map(|one| one.id).ok_or_else(|| not_there(&format!("firewall/{name}")))
 }
 
-/// Returns the host's addresses where it shall be, by type.
+/// Something the machine needs is not there. What was just made may not be in every list yet.
+fn not_there(what: &str) -> ApplyError {
+    ApplyError::new(Class::Conflict, format!("find {what}: it is not there")).help("apply again: it is made first")
+}
+
+/// Returns the numbers of the login keys. A machine that is made without one lets nobody in.
+async fn keys(job: &Job<'_>) -> Result<Vec<String>, ApplyError> {
+    let found = job.project.client.ssh_keys(&job.project.ours()).await?.items;
+    let needs = job.ctx.resource(&job.step.address).map_or(&[][..], |resource| &resource.needs);
+    for need in needs.iter().filter(|need| need.id.kind == Kind::Sshkey) {
+        if found.iter().all(|key| key.labels.get(names::NAME) != Some(&need.id.name)) {
+            return Err(not_there(&need.id.to_string()));
+        }
+    }
+    Ok(found.iter().map(|key| key.id.to_string()).collect())
+}
+
+/// Returns the host's addresses where it shall be, by type. Both are there: a machine that is made without one gets
+/// another that nobody looks after, and one that stands would lose the address it has.
 async fn ips(job: &Job<'_>) -> Result<BTreeMap<String, PrimaryIp>, ApplyError> {
     let location = job.text("location")?;
     let all = job.project.client.primary_ips(&job.project.ours_of(job.name())).await?.items;
     let here = |ip: &PrimaryIp| ip.location.as_ref().is_some_and(|one| one.name == location);
-    Ok(all.into_iter().filter(here).map(|ip| (ip.kind.as_str().to_owned(), ip)).collect())
+    let ips: BTreeMap<_, _> = all.into_iter().filter(here).map(|ip| (ip.kind.as_str().to_owned(), ip)).collect();
+    match [IpType::V4, IpType::V6].iter().find(|kind| !ips.contains_key(kind.as_str())) {
+        Some(kind) => Err(not_there(&format!("the {} of address/{} in {location}", kind.as_str(), job.name()))),
+        None => Ok(ips),
+    }
 }
 
 /// Sees to it that a machine that stands is as it shall be: what is so already is left alone.

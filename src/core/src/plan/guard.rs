@@ -122,7 +122,7 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
     for (address, state) in &inputs.observed.states {
         let ours = matches!(state, State::Present(actual) if actual.owner == Owner::Ours);
         if ours && address.id.kind.holds_data() {
-            homes.entry(&address.id.name).or_default().push(&address.place);
+            homes.entry(&address.id.name).or_default().push(home(inputs, address));
         }
     }
     let unseen = |name: &str, place: &str| {
@@ -152,8 +152,8 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
             continue;
         }
         let elsewhere = homes.get(name.as_str()).and_then(|places| {
-            let here = places.contains(&address.place.as_str());
-            places.iter().find(|place| !here && **place != address.place)
+            let here = places.contains(&home(inputs, address));
+            places.first().filter(|_| !here)
         });
         if let Some(from) = elsewhere
             && !decision.action.is_delete()
@@ -163,6 +163,14 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
             decision.held = Some(Reason::Moved { name: name.clone(), from: (*from).to_owned() });
         }
     }
+}
+
+/// Returns the place where what belongs to an address lies: a machine is at its cloud, and what is on it at its own place.
+fn home<'a>(inputs: Inputs<'a>, address: &'a Address) -> &'a str {
+    let machine = inputs.desired.hosts.get(&address.id.name).filter(|card| {
+        matches!(address.id.kind, Kind::Server | Kind::Address) && card.cloud.as_ref() == Some(&address.place)
+    });
+    machine.map_or(&address.place, |card| &card.name)
 }
 
 fn hold_mass_deletes(inputs: Inputs<'_>, decisions: &mut Decisions) {
