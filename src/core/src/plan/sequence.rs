@@ -106,6 +106,16 @@ fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
             todo.extend(resource.needs.iter().cloned());
         }
     }
+    // what is on a machine that is made anew is made anew with it
+    for (id, card) in &inputs.desired.hosts {
+        let anew = |server: &Address| {
+            let decision = decisions.get(server);
+            decision.is_some_and(|one| one.held.is_none() && matches!(one.action, Action::Replace { .. }))
+        };
+        if card.server(id).is_some_and(|server| keep.contains(&server) && anew(&server)) {
+            keep.extend(decisions.keys().filter(|address| address.place == card.name).cloned());
+        }
+    }
     let mut going: Vec<Address> = keep.iter().filter(|address| is_delete(decisions, address)).cloned().collect();
     while let Some(address) = going.pop() {
         for user in dependents(decisions, &address) {
