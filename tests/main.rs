@@ -8,6 +8,7 @@ mod support;
 
 mod bootstrap;
 mod chaos;
+mod clients;
 mod docker;
 mod hosts;
 mod openclaw;

@@ -228,6 +228,98 @@ fn graphs_and_details_are_drawn() {
 }
 
 #[test]
+fn an_agent_is_added_by_flags_and_nothing_else_changes() {
+    let fleet = Fleet::example("quickstart");
+    let before = fleet.read("fleet.toml");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw new dora --purpose Waters --dry-run",
+            "claw new dora --purpose Waters --memory 1GiB --secrets default --workspace workspaces/ada",
+            "claw plan --sandbox --target dora",
+            "claw new dora",
+            "claw new",
+            "claw new eve --on dokcer --secrets defualt",
+            "claw new Eve",
+            "claw new Eve --id dora",
+            "claw new Eve --id eve --emoji= --file agents/eve.toml",
+            "claw new Eve --id eve --emoji= --version 2026.9.5 --json",
+            "claw check",
+        ]
+    ));
+    let after = fleet.read("fleet.toml");
+    assert!(after.starts_with(before.trim_end()), "what was there is there:\n{after}");
+}
+
+#[test]
+fn what_is_not_said_and_not_plain_is_missing() {
+    let fleet = Fleet::new("newmiss", "[providers.hetzner]\n[defaults.agent]\nmodel = \"anthropic/x\"\n");
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    let before = fleet.read("fleet.toml");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw new",
+            "claw new pete --on hetzner --version 2026.9.6",
+            "claw new pete --on hetzner --version 2026.9.6 --location ash --size cx23",
+            "claw new pete --on hetzner --version 2026.9.6 --location fsn1 --size cx23 --size cpx22 --dry-run",
+            "claw new pete --json",
+            "edit: [providers.hetzner] => [providers.hetzner]\nkidn = 1",
+            "claw new pete --on docker --version 2026.9.6",
+        ]
+    ));
+    assert_eq!(fleet.read("fleet.toml").replace("\nkidn = 1", ""), before);
+}
+
+const NEW_DEFAULTS: &str = "[defaults.agent]\nmodel = \"anthropic/x\"\nversion = \"1\"\nsecrets = [\"default\"]\n";
+
+#[test]
+fn agents_that_lie_in_files_of_their_own_get_another_file() {
+    let fleet = Fleet::new("newfile", &format!("{NEW_DEFAULTS}emoji = \"x\"\n"));
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    fleet.edit("id = \"newfile\"", "id = \"newfile\"\ninclude = [\"more/[ab].toml\", \"./agents/*.toml\"]");
+    fleet.write("more/a.toml", "# nobody yet\n");
+    fleet.write("agents/ann.toml", "# Ann\r\n[agents.ann]\r\non = \"docker\"\r\n");
+    let main = fleet.read("fleet.toml");
+    fleet.claw(&["new", "bob"]).ok().says("bob is in agents/bob.toml, from line 1").says("commit agents/bob.toml");
+    assert_eq!(fleet.read("agents/bob.toml"), "[agents.bob]\non = \"docker\"\n");
+    fleet.claw(&["new", "Cleo", "--id", "cleo"]).ok();
+    assert_eq!(fleet.read("agents/cleo.toml"), "[agents.Cleo]\nid = \"cleo\"\non = \"docker\"\n");
+    fleet.claw(&["new", "dan", "--file", "agents/ann.toml"]).ok();
+    let both = "# Ann\r\n[agents.ann]\r\non = \"docker\"\r\n\r\n[agents.dan]\r\non = \"docker\"\r\n";
+    assert_eq!(fleet.read("agents/ann.toml"), both);
+    fleet.claw(&["new", "eve", "--file", "more/b.toml"]).ok();
+    assert_eq!(fleet.read("more/b.toml"), "[agents.eve]\non = \"docker\"\n");
+    assert_eq!(fleet.read("fleet.toml"), main);
+    fleet.claw(&["new", "fay", "--file", "./fleet.toml"]).ok();
+    assert_eq!(fleet.read("fleet.toml"), format!("{main}\n[agents.fay]\non = \"docker\"\n"));
+    fleet.claw(&["new", "gus", "--file", "more/c.toml"]).exits(64).says("more/c.toml would not be read");
+    fleet.claw(&["new", "gus", "--file", "agents/../../x.toml"]).exits(64);
+    fleet.claw(&["new", "dan"]).exits(64).says("`dan` is an agent already, in agents/ann.toml:5");
+    fleet
+        .claw(&["new", "gus", "--id", "cleo"])
+        .exits(64)
+        .says("`cleo` is the id of `Cleo` already, in agents/cleo.toml:2");
+    assert_eq!(fleet.claw(&["check", "--json"]).ok().json()["agents"], 6);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_fleet_file_is_written_through() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let fleet = Fleet::new("newlink", NEW_DEFAULTS);
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    let (link, real) = (fleet.path().join("fleet.toml"), fleet.home().join("real.toml"));
+    std::fs::rename(&link, &real).unwrap();
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(&real, &link).unwrap();
+    fleet.claw(&["new", "pete"]).ok();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(std::fs::read_to_string(&real).unwrap().contains("[agents.pete]"));
+    assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn facts_are_json_where_they_are_asked_for() {
     let fleet = Fleet::example("quickstart");
     assert_eq!(fleet.claw(&["check", "--json"]).ok().json()["agents"], 3);

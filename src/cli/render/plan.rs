@@ -46,7 +46,11 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     draw_agents(&mut text, plan, desired, detail);
     let _ = write!(text, "{}", sum(plan));
     if let Some(cost) = plan.cost.filter(|_| !plan.steps.is_empty()) {
-        let _ = write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after);
+        let _ = if cost.before == cost.after {
+            write!(text, "\nCost: €{} a month, net.", cost.after)
+        } else {
+            write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after)
+        };
     }
     text
 }
@@ -292,7 +296,9 @@ fn draw_held(text: &mut String, held: &[&Held]) {
     }
     for (reason, those) in by_reason {
         let what: Vec<String> = those.iter().map(|one| one.address.id.kind.to_string()).collect();
-        let (why, help) = explain(reason, those[0].would, &those[0].address);
+        // a machine stands for what goes with it
+        let speaks = those.iter().find(|one| one.address.id.kind == Kind::Server).unwrap_or(&those[0]);
+        let (why, help) = explain(reason, speaks.would, &speaks.address);
         let _ = writeln!(text, "  {} {} {}: {why}", paint(YELLOW.bold(), "!"), those[0].would, what.join(", "));
         let _ = writeln!(text, "      {}", paint(DIM, help));
     }

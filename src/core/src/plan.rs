@@ -296,6 +296,11 @@ pub struct Inputs<'a> {
     pub policy: &'a Policy,
 }
 
+/// Returns what one resource costs as it stands and as the fleet wants it; `None` where no price is known.
+pub fn cost_of(inputs: Inputs<'_>, address: &Address) -> Option<Cost> {
+    cost::of(inputs, address, inputs.desired.resources.get(address).map(|resource| &resource.fields))
+}
+
 /// Returns the plan that makes the observed the desired.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let (mut decided, unchanged) = decide::decide(inputs);

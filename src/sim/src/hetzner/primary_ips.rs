@@ -105,14 +105,11 @@ impl Cloud {
         };
         check_assignee_type(&fields)?;
         let labels = fields.labels()?.unwrap_or_default();
-        if fields.get("datacenter").is_some() {
-            return Err(Refusal::invalid("datacenter", "was removed, use location"));
-        }
         let server = match fields.reference("assignee_id")?.filter(|wanted| wanted.0 != "0") {
             Some(wanted) => Some(self.server_of(&wanted)?),
             None => None,
         };
-        let place = match (fields.reference("location")?, server) {
+        let place = match (self.wished_place(&fields)?, server) {
             (Some(wanted), _) => Location::find(&wanted)
                 .ok_or_else(|| Refusal::unprocessable("invalid_input", format!("location '{}' not found", wanted.0)))?,
             (None, Some(server)) => Location::named(&server.location),

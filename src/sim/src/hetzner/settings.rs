@@ -30,7 +30,8 @@ pub struct Settings {
     pub speed: f64,
     /// Commands whose next actions end in an error, and how many.
     pub failing: BTreeMap<String, u32>,
-    /// Whether servers and primary addresses still show `datacenter`, which went away on 2026-07-01.
+    /// Whether there still are data centres, which went away on 2026-07-01: on servers and primary addresses, in requests,
+    /// and as a list. For clients from before.
     pub datacenters: bool,
 }
 
