@@ -4,12 +4,14 @@
 
 mod lab;
 mod machine;
+mod region;
 mod support;
 
 mod bootstrap;
 mod chaos;
 mod clients;
 mod docker;
+mod hetzner;
 mod hosts;
 mod openclaw;
 mod plans;
