@@ -1,7 +1,7 @@
 //! Fleets on the Hetzner Cloud, from nothing to nothing: the real binary, the API simulated on the wire, real machines with
 //! cloud-init, sshd and an engine behind it.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use claw_core::ssh::PublicKey;
@@ -80,7 +80,6 @@ fn a_fleet_comes_up_lives_and_goes_with_real_machines() {
     plan(&fleet).exits(2).says("+ server/pete").says("+ host/shared").says("+ container/joe");
     laps.lap("plan of everything");
     apply(&fleet).ok().says("✓ container/pete created");
-    eprintln!("{}", fleet.claw(&["history"]).all());eprintln!("{}", Command::new("sh").args(["-c", "cat .claw/*/*.jsonl .claw/*.jsonl"]).current_dir(fleet.path()).output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap());
     laps.lap("first apply");
     converged(&fleet);
     laps.lap("plan of nothing");
