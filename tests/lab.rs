@@ -14,18 +14,24 @@ use claw_core::observed::{Observation, Observed, Report};
 use claw_core::plan::{Action, Inputs, Plan, Policy, Reason, Step, plan};
 use claw_core::provider::{ApplyError, BoxFuture, Provider, Rulebook, Rules, StepContext};
 use claw_core::secret::{Fingerprint, SecretError, SecretSource, Secrets};
+use claw_core::ssh::{ControlKey, Standing};
 use claw_core::value::Value;
 use claw_docker::DockerRules;
 use claw_engine::apply::{Run, Summary, Surroundings as Around, apply};
 use claw_engine::event::{Event, EventKind, Listener};
 use claw_engine::journal::Journal;
 use claw_engine::observe::{Providers, observe};
+use claw_hetzner::HetznerRules;
+use claw_host::{HostRules, host_key_pair};
 use claw_sim::{Faults, Poke, SimEngine, World};
 use secrecy::SecretString;
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 /// The day it is in the lab.
 pub const TODAY: &str = "2026-06-15";
+/// The fleet's id in the lab.
+pub const FLEET: &str = "k7f3q2";
 /// What every secret value of the lab contains: no output may.
 pub const CANARY: &str = "canary-7f1c";
 
@@ -107,13 +113,12 @@ impl Lab {
         let (fleet, problems) = load(&[source(text)]);
         assert!(problems.is_empty(), "{problems:#?}\n{text}");
         self.fleet = fleet.unwrap();
-        let docker: Arc<dyn Rules> = Arc::new(DockerRules);
-        self.rules = self.fleet.providers.keys().map(|name| (name.clone(), docker.clone())).collect();
+        self.rules = rules(&self.fleet);
         let seeds = BTreeMap::from([("SOUL.md".to_owned(), Arc::from(b"be kind".as_slice()))]);
         let around = Surroundings {
             profiles: self.safe.profiles(),
             workspaces: [("workspaces/w".to_owned(), seeds)].into(),
-            ..Surroundings::default()
+            control_keys: vec![control_key()],
         };
         let compiled = compile(&self.fleet, &around, &self.rules);
         self.desired = compiled.unwrap_or_else(|problems| panic!("{problems:#?}\n{text}")).0;
@@ -151,7 +156,12 @@ impl Lab {
     }
 
     pub fn look_with(&self, engines: &Providers) -> Observed {
-        runtime().block_on(observe(engines, &self.desired, &self.safe))
+        self.look_in(&runtime(), engines)
+    }
+
+    /// Looks, with whatever else goes on in a runtime.
+    pub fn look_in(&self, runtime: &Runtime, engines: &Providers) -> Observed {
+        runtime.block_on(observe(engines, &self.desired, &self.safe))
     }
 
     pub fn plan(&self) -> Plan {
@@ -180,22 +190,26 @@ impl Lab {
 
     /// Does a plan until it is through or the world ends: then everything that runs is dropped on the spot.
     pub fn run_until(&self, plan: &Plan, engines: &Providers, at_once: usize, end: &Notify) -> Outcome {
+        self.run_in(&runtime(), (plan, &Observed::default()), engines, at_once, end, Ear::default())
+    }
+
+    /// The same after a look, with whatever else goes on in a runtime.
+    pub fn run_in(
+        &self,
+        runtime: &Runtime,
+        (plan, observed): (&Plan, &Observed),
+        engines: &Providers,
+        at_once: usize,
+        end: &Notify,
+        ear: Ear,
+    ) -> Outcome {
         let folder = folder();
         let mut journal = Journal::open(folder.path(), "run").unwrap();
-        let ear = Ear::default();
         let stop = AtomicBool::new(false);
-        let observed = Observed::default();
-        let run = Run {
-            id: "run",
-            plan,
-            desired: &self.desired,
-            observed: &observed,
-            secrets: &self.safe,
-            providers: engines,
-            at_once,
-        };
+        let run =
+            Run { id: "run", plan, desired: &self.desired, observed, secrets: &self.safe, providers: engines, at_once };
         let around = Around { now: &|| "now".to_owned(), chance: &|| 0.0, stop: &stop, listener: &ear };
-        let summary = runtime().block_on(async {
+        let summary = runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = end.notified() => None,
@@ -203,7 +217,7 @@ impl Lab {
             }
         });
         let journal = std::fs::read_to_string(journal.path()).unwrap();
-        Outcome { summary, events: ear.0.into_inner().unwrap(), journal }
+        Outcome { summary, events: ear.heard.into_inner().unwrap(), journal }
     }
 
     /// Returns the plan as text, one line per thing.
@@ -222,11 +236,19 @@ pub struct Outcome {
 
 /// Remembers every event.
 #[derive(Default)]
-pub struct Ear(pub Mutex<Vec<EventKind>>);
+pub struct Ear {
+    pub heard: Mutex<Vec<EventKind>>,
+    /// At which event the world ends.
+    pub doom: Option<(usize, Arc<Notify>)>,
+}
 
 impl Listener for Ear {
     fn hear(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.kind.clone());
+        let mut heard = self.heard.lock().unwrap();
+        heard.push(event.kind.clone());
+        if let Some((_, end)) = self.doom.as_ref().filter(|(last, _)| heard.len() == *last) {
+            end.notify_one();
+        }
     }
 }
 
@@ -293,8 +315,8 @@ pub fn always_cut(seed: u64) -> Faults {
     faults
 }
 
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().enable_io().build().unwrap()
 }
 
 /// Returns a folder for a journal, in memory where there is such a place: each event is synced.
@@ -303,8 +325,25 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 fn source(fleet: &str) -> SourceFile {
-    let text = format!("[fleet]\nname = \"test\"\nid = \"k7f3q2\"\n[providers.docker]\n{fleet}");
+    let docker = if fleet.contains("[providers.hetzner]") { "" } else { "[providers.docker]\n" };
+    let text = format!("[fleet]\nname = \"test\"\nid = \"{FLEET}\"\n{docker}{fleet}");
     SourceFile { path: "fleet.toml".to_owned(), text }
+}
+
+fn rules(fleet: &Fleet) -> Rulebook {
+    let (docker, cloud): (Arc<dyn Rules>, Arc<dyn Rules>) = (Arc::new(DockerRules), Arc::new(HetznerRules));
+    let host: Arc<dyn Rules> = Arc::new(HostRules::new(docker.clone()));
+    let providers = fleet.providers.keys().map(|name| {
+        let rules = if fleet.cloud(name).is_some() { &cloud } else { &docker };
+        (name.clone(), rules.clone())
+    });
+    providers.chain(fleet.hosts.keys().map(|name| (name.clone(), host.clone()))).collect()
+}
+
+/// Returns claw's login key in the lab.
+fn control_key() -> ControlKey {
+    let (_, public) = host_key_pair(&[7; 32]);
+    ControlKey { standing: Standing::Current, public, since: TODAY.to_owned() }
 }
 
 /// Returns a plan as text, one line per thing.

@@ -10,6 +10,7 @@ mod support;
 mod bootstrap;
 mod chaos;
 mod clients;
+mod clouds;
 mod docker;
 mod hetzner;
 mod hosts;

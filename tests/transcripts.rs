@@ -434,3 +434,59 @@ fn completions_are_made_for_every_shell() {
         assert!(fleet.claw(&["completions", shell]).ok().stdout.contains("claw"), "{shell}");
     }
 }
+
+#[test]
+fn a_fleet_on_a_cloud_says_what_it_costs_what_is_held_and_what_somebody_did_by_hand() {
+    let fleet = Fleet::example("hetzner");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok().says("45 of 45 steps done");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw plan --sandbox --detailed-exitcode",
+            "claw cost --sandbox",
+            "edit: size = \"cpx32\" => size = \"cpx42\"",
+            "claw plan --sandbox",
+            "edit: size = \"cpx42\" => size = \"cpx32\"\nimage = \"debian-13\"",
+            "claw plan --sandbox --target shared",
+            "claw plan --sandbox --allow-destroy shared --target shared",
+            "edit: image = \"debian-13\" => ",
+            "edit: allow_from = [\"203.0.113.0/24\"] => allow_from = [\"198.51.100.0/24\"]",
+            "claw plan --sandbox --target firewall/ssh",
+            "edit: allow_from = [\"198.51.100.0/24\"] => allow_from = [\"203.0.113.0/24\"]",
+            "claw sandbox poke power-off shared",
+            "claw sandbox poke detach ssh",
+            "claw sandbox poke record brabec.example @ MX",
+            "claw drift --sandbox",
+            "claw apply --sandbox --yes --target server/shared",
+            "claw sandbox poke stranger old-box",
+            "claw adopt --list --sandbox",
+            "claw adopt server old-box --host-key nonsense --sandbox",
+            "claw adopt server new-box --host-key ssh-ed25519 --sandbox",
+            "claw destroy judy --sandbox --yes",
+            "claw destroy shared --sandbox --yes --allow-destroy shared",
+        ]
+    ));
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoFXjWAMTYQe9aHHV9ccGY9aFkkFGtDN1G5BG0gQvzx";
+    let adopted = fleet.claw(&["adopt", "server", "old-box", "--host-key", key, "--as", "box", "--sandbox"]).ok();
+    let lines = adopted.stdout.split_once("\n\n[").unwrap().1.split_once("\n\n").unwrap().0.to_owned();
+    let text = fleet.read("fleet.toml");
+    fleet.write("fleet.toml", &format!("{text}\n[{lines}\n"));
+    let plan = fleet.claw(&["plan", "--sandbox", "--target", "box"]).ok();
+    plan.says("~ server/box").says("name: \"old-box\" → \"claw-").says("+ host/box");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).ok();
+    fleet.claw(&["adopt", "--list", "--sandbox"]).ok().says("every machine in hetzner is this fleet's");
+    // a machine that is removed by hand is made again, and what was on it with it
+    fleet.claw(&["sandbox", "poke", "remove", "server/shared"]).ok();
+    fleet.claw(&["plan", "--sandbox"]).ok().says("+ server/shared").says("+ volume/joe");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["destroy", "--sandbox", "--yes", "--allow-destroy", "all"]).ok();
+    let left = fleet.read(".claw/sandbox/cloud-hetzner.json");
+    let left: serde_json::Value = serde_json::from_str(&left).unwrap();
+    for kind in ["servers", "primary_ips", "firewalls", "ssh_keys"] {
+        assert_eq!(left[kind].as_object().unwrap().len(), 0, "{kind}");
+    }
+    for zone in left["zones"].as_object().unwrap().values() {
+        assert_eq!(zone["rrsets"].as_object().unwrap().keys().collect::<Vec<_>>(), ["@/NS", "@/SOA"]);
+    }
+}

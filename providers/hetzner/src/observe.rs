@@ -44,9 +44,10 @@ pub async fn observe(project: &Project, desired: &Desired) -> Report {
         zones::observe(project, desired),
     );
     let keys = whole(keys);
-    if let (Err(why), Err(other)) = (&keys, &servers)
+    if let Err(why) = &servers
+        && keys.is_err()
         && firewalls.is_err()
-        && why == other
+        && ips.is_err()
     {
         // one cause, told once
         return Report { place: project.place.clone(), incomplete: Some(why.clone()), ..Report::default() };

@@ -27,12 +27,20 @@ const VALUE_LETTERS_MAX: usize = 120;
 /// Returns the plan as text.
 pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     let mut text = String::new();
+    let mut unseen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (place, why) in &plan.unseen {
-        let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 900));
-        let hidden = held_unseen(plan, place);
+        unseen.entry(why).or_default().push(place);
+    }
+    let mut unseen: Vec<_> = unseen.into_iter().collect();
+    unseen.sort_by(|a, b| a.1.cmp(&b.1));
+    for (why, places) in unseen {
+        let names = places.join(", ");
+        let _ = writeln!(text, "{} {names} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 900));
+        let hidden: BTreeSet<&str> = places.iter().flat_map(|place| held_unseen(plan, place)).collect();
         // a host that has nothing on it is held itself, which goes without saying
-        if hidden != [place.as_str()] && !hidden.is_empty() {
-            let _ = writeln!(text, "  not seen is not absent, so all of it is held: {}", hidden.join(", "));
+        if !hidden.is_empty() && hidden.iter().any(|name| !places.contains(name)) {
+            let hidden = hidden.into_iter().collect::<Vec<_>>().join(", ");
+            let _ = writeln!(text, "  not seen is not absent, so all of it is held: {hidden}");
         }
     }
     for suspended in &plan.suspended {

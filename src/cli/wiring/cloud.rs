@@ -1,8 +1,8 @@
 //! The clouds of a fleet: which project a provider's token opens, and how hosts on it are found and logged in to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use claw_core::desired::Desired;
 use claw_core::fleet::{Fleet, ProviderTable};
@@ -116,6 +116,8 @@ pub fn project(
     }
 }
 
+/// How often it is said, at most, that requests are tried again.
+const LINE_EVERY: Duration = Duration::from_secs(2);
 /// How long somebody who is asked for a size waits for prices, in seconds.
 const PRICES_SECONDS_MAX: u64 = 5;
 
@@ -148,7 +150,15 @@ pub fn client(
         let help = format!("look at the token from {from}, and at HCLOUD_ENDPOINT if it is set");
         CommandError::from_error(exit::INVALID, &error).help(help)
     })?;
-    let tell: Tell = Arc::new(|event| render::err(render::style::paint(render::style::DIM, event)));
+    // many requests fail for one reason at one moment: one line says it
+    let said: Mutex<Option<Instant>> = Mutex::new(None);
+    let tell: Tell = Arc::new(move |event| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+            *said = Some(Instant::now());
+            render::err(render::style::paint(render::style::DIM, event));
+        }
+    });
     Ok(Client::new(http, from, tell, timing))
 }
 
@@ -249,7 +259,7 @@ impl Provider for Closed {
 
 impl Locate for Closed {
     fn find(&self) -> BoxFuture<'_, Result<Whereabouts, String>> {
-        Box::pin(async move { Err(self.why.clone()) })
+        Box::pin(async move { Err(format!("{} could not be seen", self.place)) })
     }
 
     fn pin(&self, _pins: claw_core::machine::Pins) -> BoxFuture<'_, Result<(), ApplyError>> {

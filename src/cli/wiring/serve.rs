@@ -39,6 +39,7 @@ pub fn run(serving: &Serving<'_>, project: Option<Handle>) -> Result<exit::Exit,
         latency: serving.latency,
         faults: serving.faults.map(|(seed, permille)| CloudFaults::new(seed, permille)),
         log: serving.log.map(sink).transpose()?,
+        ..Options::default()
     };
     let outcome = commands::wait(async {
         let listener = tokio::net::TcpListener::bind(serving.listen).await?;

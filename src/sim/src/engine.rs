@@ -1,13 +1,12 @@
 //! An engine that keeps agents in the simulated world. It is stricter than a real one: what needs something that is not
 //! there fails, so that a wrong order shows.
 
-use std::collections::BTreeMap;
-
 use claw_core::desired::Desired;
 use claw_core::name::{Address, Kind, ResourceId};
 use claw_core::observed::{Observation, Report, State};
 use claw_core::operate::Operate;
 use claw_core::plan::{Action, Step};
+use claw_core::provider::access::SEEN_FROM;
 use claw_core::provider::{ApplyError, BoxFuture, Class, Provider, StepContext};
 use claw_core::secret::Secrets;
 use claw_core::value::Value;
@@ -22,6 +21,7 @@ pub struct SimEngine {
     faults: Faults,
     now: Box<dyn Fn() -> String + Send + Sync>,
     machine: Option<Box<dyn Fn() -> Machine + Send + Sync>>,
+    seen_from: Option<String>,
 }
 
 /// The machine an engine is on, where a simulated cloud has it.
@@ -38,7 +38,7 @@ pub enum Machine {
 impl SimEngine {
     /// Returns the engine of a place. `now` gives the time for what is made.
     pub fn new(place: &str, world: World, faults: Faults, now: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        Self { place: place.to_owned(), world, faults, now: Box::new(now), machine: None }
+        Self { place: place.to_owned(), world, faults, now: Box::new(now), machine: None, seen_from: None }
     }
 
     /// Puts the engine on a machine that comes and goes.
@@ -48,7 +48,14 @@ impl SimEngine {
         self
     }
 
-    /// Returns the machine, and forgets what was on another one before it.
+    /// Has the machine tell from which address it sees us.
+    #[must_use]
+    pub fn seen_from(mut self, address: &str) -> Self {
+        self.seen_from = Some(address.to_owned());
+        self
+    }
+
+    /// Returns the machine, and forgets what was on another one before it. Under another name it keeps what is on it.
     fn machine(&self) -> Result<Option<Machine>, WorldError> {
         let Some(machine) = self.machine.as_ref().map(|look| look()) else { return Ok(None) };
         let disk = match &machine {
@@ -57,7 +64,9 @@ impl SimEngine {
             Machine::Away(_) => return Ok(Some(machine)),
         };
         if self.world.look(&self.place, |place| place.machine != disk) {
-            self.world.change(&self.place, |place| *place = Place { machine: disk.clone(), ..Place::default() })?;
+            let kept = disk.as_ref().map(|disk| self.world.take(disk)).transpose()?.flatten();
+            let fresh = kept.unwrap_or_else(|| Place { machine: disk.clone(), ..Place::default() });
+            self.world.change(&self.place, |place| *place = fresh)?;
         }
         Ok(Some(machine))
     }
@@ -79,7 +88,7 @@ impl SimEngine {
             Report {
                 place: self.place.clone(),
                 observations: if place.down.is_some() { Vec::new() } else { observations.collect() },
-                facts: BTreeMap::new(),
+                facts: self.seen_from.iter().map(|from| (SEEN_FROM.to_owned(), from.clone())).collect(),
                 incomplete: place.down.clone(),
             }
         });

@@ -44,7 +44,7 @@ pub use body::{Request, Response};
 pub use faults::CloudFaults;
 pub use look::ServerView;
 pub use poke::{Poke, PokeError};
-pub use serve::{Handle, LogLine, LogSink, Options, serve};
+pub use serve::{Door, Handle, LogLine, LogSink, Options, serve};
 pub use settings::Settings;
 pub use state::Status;
 

@@ -23,12 +23,12 @@ pub struct World {
     state: Arc<Mutex<WorldState>>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct WorldState {
     places: BTreeMap<String, Place>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// Why the engine does not answer; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,6 +107,21 @@ impl World {
     /// Returns the places that have anything.
     pub(crate) fn places(&self) -> Vec<String> {
         self.lock().places.keys().cloned().collect()
+    }
+
+    /// Takes what is on a machine away from the place that had it.
+    pub(crate) fn take(&self, machine: &str) -> Result<Option<Place>, WorldError> {
+        let mut state = self.lock();
+        let found = state.places.iter().find(|(_, place)| place.machine.as_deref() == Some(machine));
+        let Some(name) = found.map(|(name, _)| name.clone()) else { return Ok(None) };
+        let taken = state.places.remove(&name);
+        self.save(&state)?;
+        Ok(taken)
+    }
+
+    /// Returns a world in memory that is like this one now and goes its own way.
+    pub fn copy(&self) -> Self {
+        Self { file: None, state: Arc::new(Mutex::new(self.lock().clone())) }
     }
 
     /// Returns how many resources there are in all.

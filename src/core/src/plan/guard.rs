@@ -122,7 +122,7 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
     for (address, state) in &inputs.observed.states {
         let ours = matches!(state, State::Present(actual) if actual.owner == Owner::Ours);
         if ours && address.id.kind.holds_data() {
-            homes.entry(&address.id.name).or_default().push(&address.place);
+            homes.entry(&address.id.name).or_default().push(home(inputs, address));
         }
     }
     let unseen = |name: &str, place: &str| {
@@ -152,8 +152,8 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
             continue;
         }
         let elsewhere = homes.get(name.as_str()).and_then(|places| {
-            let here = places.contains(&address.place.as_str());
-            places.iter().find(|place| !here && **place != address.place)
+            let here = places.contains(&home(inputs, address));
+            places.first().filter(|_| !here)
         });
         if let Some(from) = elsewhere
             && !decision.action.is_delete()
@@ -163,6 +163,14 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
             decision.held = Some(Reason::Moved { name: name.clone(), from: (*from).to_owned() });
         }
     }
+}
+
+/// Returns the place where what belongs to an address lies: a machine is at its cloud, and what is on it at its own place.
+fn home<'a>(inputs: Inputs<'a>, address: &'a Address) -> &'a str {
+    let machine = inputs.desired.hosts.get(&address.id.name).filter(|card| {
+        matches!(address.id.kind, Kind::Server | Kind::Address) && card.cloud.as_ref() == Some(&address.place)
+    });
+    machine.map_or(&address.place, |card| &card.name)
 }
 
 fn hold_mass_deletes(inputs: Inputs<'_>, decisions: &mut Decisions) {
@@ -206,8 +214,11 @@ fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
             .iter()
             .filter(|(_, decision)| decision.held.is_none())
             .filter_map(|(address, decision)| {
-                let first =
-                    if decision.action.is_delete() { dependents(decisions, address) } else { needs(inputs, address) };
+                let first = if decision.action.is_delete() {
+                    dependents(inputs, decisions, address)
+                } else {
+                    needs(inputs, address)
+                };
                 let blocker =
                     first.into_iter().find(|need| decisions.get(need).is_some_and(|other| other.held.is_some()))?;
                 Some((address.clone(), blocker))
@@ -230,7 +241,7 @@ fn needs(inputs: Inputs<'_>, address: &Address) -> Vec<Address> {
 
 /// Returns what goes before this one when both are deleted. Orphans have no declaration, so the kinds say it; all that
 /// is on a host goes before the host.
-pub(super) fn dependents(decisions: &Decisions, address: &Address) -> Vec<Address> {
+pub(super) fn dependents(inputs: Inputs<'_>, decisions: &Decisions, address: &Address) -> Vec<Address> {
     let kind = address.id.kind;
     let users = Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind));
     let mut found: Vec<Address> = users.map(|other| address.sibling(other)).collect();
@@ -241,6 +252,11 @@ pub(super) fn dependents(decisions: &Decisions, address: &Address) -> Vec<Addres
         // no name leads to an address that is somebody else's next
         Kind::Address | Kind::Server => {
             other.id.kind == Kind::Dns && decisions.get(other).is_some_and(|one| one.action.is_delete())
+        }
+        // a name that leads elsewhere from now on does so before what it led to goes
+        Kind::Container => {
+            let of = inputs.desired.resources.get(other).and_then(|resource| resource.of.as_ref());
+            other.id.kind == Kind::Dns && of == Some(&address.id.name)
         }
         _ => false,
     };

@@ -35,9 +35,14 @@ pub struct Options {
     pub latency: Duration,
     /// What goes wrong, if anything shall.
     pub faults: Option<CloudFaults>,
-    /// Told of every request.
+    /// Told of every request, once it has taken effect and before its answer leaves.
     pub log: Option<LogSink>,
+    /// Asked before a request is looked at. One that it refuses has no effect and no answer: the connection closes.
+    pub door: Option<Door>,
 }
+
+/// Lets a request in, or not.
+pub type Door = Box<dyn Fn(&Request) -> bool + Send + Sync>;
 
 /// Is told of every request.
 pub type LogSink = Box<dyn Fn(&LogLine) + Send + Sync>;
@@ -51,7 +56,7 @@ pub struct LogLine {
     pub method: String,
     /// The path with its query.
     pub target: String,
-    /// The status; 0 where the connection was closed instead.
+    /// The status; 0 where the connection was closed before the answer was whole.
     pub status: u16,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
@@ -186,17 +191,22 @@ async fn respond(desk: &Desk, request: hyper::Request<Incoming>) -> Result<hyper
     let outcome = match Limited::new(body, BODY_MAX).collect().await {
         Ok(body) => {
             asked.body = body.to_bytes().to_vec();
+            if desk.options.door.as_ref().is_some_and(|door| !door(&asked)) {
+                return Err(Closed);
+            }
             desk.answer(&asked)
         }
         Err(_) => Outcome::Whole(too_large()),
     };
-    tokio::time::sleep(desk.options.latency).await;
+    if !desk.options.latency.is_zero() {
+        tokio::time::sleep(desk.options.latency).await;
+    }
     if let Outcome::Hang(time) = outcome {
         tokio::time::sleep(time).await;
     }
     let status = match &outcome {
-        Outcome::Whole(response) | Outcome::Cut(response) => response.status,
-        Outcome::Close | Outcome::Hang(_) => 0,
+        Outcome::Whole(response) => response.status,
+        Outcome::Cut(_) | Outcome::Close | Outcome::Hang(_) => 0,
     };
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let line = LogLine { at_ms: (desk.handle.0.clock)(), method: asked.method, target, status, took_ms };
