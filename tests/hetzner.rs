@@ -121,7 +121,8 @@ fn a_fleet_comes_up_lives_and_goes_with_real_machines() {
     wait_until("the machine is off", off);
     plan(&fleet).says("off").says("server/shared");
     laps.lap("found off");
-    apply(&fleet).ok();
+    // what is on it could not be seen before
+    apply(&fleet).exits(4).says("✓ server/shared").says("held");
     laps.lap("turned on");
     converged(&fleet);
     fleet.claw(&["chat", "joe", "still?"]).ok().says("hello");
