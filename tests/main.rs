@@ -4,6 +4,7 @@
 
 mod lab;
 mod machine;
+mod region;
 mod support;
 
 mod bootstrap;
@@ -11,6 +12,7 @@ mod chaos;
 mod clients;
 mod clouds;
 mod docker;
+mod hetzner;
 mod hosts;
 mod openclaw;
 mod plans;

@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
+use crate::comeback;
 use crate::event::{Event, EventKind, Listener};
 use crate::journal::Journal;
 use crate::observe::Providers;
@@ -144,6 +145,8 @@ async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, world: &World<'_>, ste
         match provider.apply(&step, ctx).await {
             Ok(seen) => {
                 world.learn(seen);
+                let worlds = (run.desired, run.observed);
+                comeback::wait(&step, worlds, run.providers, run.secrets, &progress).await?;
                 let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                 recorder.record(EventKind::StepDone { address: address.clone(), action, took_ms });
                 return Ok(());

@@ -69,7 +69,7 @@ impl Cloud {
         let id = self.next_id();
         let ip = if v4 {
             self.addresses_v4 += 1;
-            IpAddr::V4(ranges::ipv4(self.addresses_v4 - 1))
+            IpAddr::V4(ranges::ipv4_from(self.settings.addresses_v4.as_deref(), self.addresses_v4 - 1))
         } else {
             self.addresses_v6 += 1;
             IpAddr::V6(ranges::ipv6(self.addresses_v6))
