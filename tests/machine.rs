@@ -8,7 +8,7 @@ use crate::support::{Fleet, docker, have_image, wait_until};
 
 const SCRIPT: &str = ".ci/host-image";
 /// What a machine needs to run an engine of its own: everything but what not every test machine has to give.
-const OPTIONS: [&str; 8] = [
+pub const OPTIONS: [&str; 8] = [
     "--cap-add=ALL",
     "--cap-drop=SYS_RESOURCE",
     "--cgroupns=private",

@@ -4,13 +4,16 @@
 
 mod lab;
 mod machine;
+mod region;
 mod support;
 
 mod bootstrap;
 mod chaos;
+mod clients;
 mod clouds;
 mod conformance;
 mod docker;
+mod hetzner;
 mod hosts;
 mod openclaw;
 mod plans;

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 pub struct Fleet {
     pub folder: tempfile::TempDir,
     home: tempfile::TempDir,
+    variables: Vec<(String, String)>,
 }
 
 /// What a command came to.
@@ -35,7 +36,13 @@ impl Fleet {
 
     /// Returns an empty folder.
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), home: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), home: tempfile::tempdir().unwrap(), variables: Vec::new() }
+    }
+
+    /// Sets a variable for all commands from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// Returns a copy of an example of the repository.
@@ -84,6 +91,7 @@ impl Fleet {
         if let Some(host) = std::env::var_os("DOCKER_HOST") {
             command.env("DOCKER_HOST", host);
         }
+        command.envs(self.variables.iter().cloned());
         command.stdin(Stdio::null());
         command
     }

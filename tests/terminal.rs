@@ -182,6 +182,64 @@ fn ssh_to_a_host_is_a_real_terminal() {
     }
 }
 
+// --- questions ---
+
+#[test]
+fn new_asks_what_nobody_said_and_ends_without_a_change_at_once() {
+    if !tmux() {
+        return;
+    }
+    let fleet = Fleet::new("tmnew", "[providers.attic]\nkind = \"docker\"\n\n# the end\n");
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    let before = fleet.read("fleet.toml");
+    let tmux = Tmux::new(&fleet);
+    tmux.types("$CLAW new; echo code $?");
+    tmux.shows("Name:");
+    tmux.run(&["send-keys", "C-c"]);
+    tmux.shows("code 1");
+    is_cooked(&tmux, 1);
+    tmux.types("clear; $CLAW new pete; echo code $?");
+    tmux.shows("Place [attic]:");
+    tmux.run(&["send-keys", "C-d"]);
+    tmux.shows("error: no answer: nothing was written");
+    tmux.shows("code 1");
+    assert_eq!(fleet.read("fleet.toml"), before);
+
+    tmux.types("clear; $CLAW new; echo code $?");
+    for (question, answer) in [
+        ("Name:", "pete"),
+        ("Place [attic]:", "2"),
+        ("OpenClaw version:", "2026.9.6"),
+        ("Model:", "anthropic/claude-sonnet-5"),
+        ("Profiles [default]:", ""),
+        ("Emoji [🦋]:", ""),
+        ("What it is for:", "Čte poštu"),
+    ] {
+        tmux.shows(question);
+        tmux.types(answer);
+    }
+    let screen = tmux.shows("code 0");
+    assert!(screen.contains("pete is in fleet.toml, from line"), "{screen}");
+    let table = "[agents.pete]\non = \"docker\"\nversion = \"2026.9.6\"\nmodel = \"anthropic/claude-sonnet-5\"\n\
+        secrets = [\"default\"]\npurpose = \"Čte poštu\"\nemoji = \"🦋\"\n";
+    assert_eq!(fleet.read("fleet.toml"), format!("{before}\n{table}"));
+    fleet.claw(&["plan", "--sandbox"]).ok().says("pete");
+
+    // an editor saves the file while claw asks
+    tmux.types("clear; $CLAW new joe --on docker --purpose x --emoji x --model anthropic/x --version 1; echo code $?");
+    tmux.shows("code 0");
+    tmux.types("clear; $CLAW new kim; echo code $?");
+    tmux.shows("Place [docker]:");
+    let saved = format!("{}# saved meanwhile\n", fleet.read("fleet.toml"));
+    fleet.write("fleet.toml", &saved);
+    for _ in 0..6 {
+        tmux.types("");
+    }
+    tmux.shows("error: fleet.toml was changed meanwhile: nothing was written");
+    tmux.shows("code 1");
+    assert_eq!(fleet.read("fleet.toml"), saved);
+}
+
 // --- commands ---
 
 /// Runs claw with bytes on its standard input. One that takes more than half a minute is ended and the test fails.

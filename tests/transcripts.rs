@@ -228,6 +228,98 @@ fn graphs_and_details_are_drawn() {
 }
 
 #[test]
+fn an_agent_is_added_by_flags_and_nothing_else_changes() {
+    let fleet = Fleet::example("quickstart");
+    let before = fleet.read("fleet.toml");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw new dora --purpose Waters --dry-run",
+            "claw new dora --purpose Waters --memory 1GiB --secrets default --workspace workspaces/ada",
+            "claw plan --sandbox --target dora",
+            "claw new dora",
+            "claw new",
+            "claw new eve --on dokcer --secrets defualt",
+            "claw new Eve",
+            "claw new Eve --id dora",
+            "claw new Eve --id eve --emoji= --file agents/eve.toml",
+            "claw new Eve --id eve --emoji= --version 2026.9.5 --json",
+            "claw check",
+        ]
+    ));
+    let after = fleet.read("fleet.toml");
+    assert!(after.starts_with(before.trim_end()), "what was there is there:\n{after}");
+}
+
+#[test]
+fn what_is_not_said_and_not_plain_is_missing() {
+    let fleet = Fleet::new("newmiss", "[providers.hetzner]\n[defaults.agent]\nmodel = \"anthropic/x\"\n");
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    let before = fleet.read("fleet.toml");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw new",
+            "claw new pete --on hetzner --version 2026.9.6",
+            "claw new pete --on hetzner --version 2026.9.6 --location ash --size cx23",
+            "claw new pete --on hetzner --version 2026.9.6 --location fsn1 --size cx23 --size cpx22 --dry-run",
+            "claw new pete --json",
+            "edit: [providers.hetzner] => [providers.hetzner]\nkidn = 1",
+            "claw new pete --on docker --version 2026.9.6",
+        ]
+    ));
+    assert_eq!(fleet.read("fleet.toml").replace("\nkidn = 1", ""), before);
+}
+
+const NEW_DEFAULTS: &str = "[defaults.agent]\nmodel = \"anthropic/x\"\nversion = \"1\"\nsecrets = [\"default\"]\n";
+
+#[test]
+fn agents_that_lie_in_files_of_their_own_get_another_file() {
+    let fleet = Fleet::new("newfile", &format!("{NEW_DEFAULTS}emoji = \"x\"\n"));
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    fleet.edit("id = \"newfile\"", "id = \"newfile\"\ninclude = [\"more/[ab].toml\", \"./agents/*.toml\"]");
+    fleet.write("more/a.toml", "# nobody yet\n");
+    fleet.write("agents/ann.toml", "# Ann\r\n[agents.ann]\r\non = \"docker\"\r\n");
+    let main = fleet.read("fleet.toml");
+    fleet.claw(&["new", "bob"]).ok().says("bob is in agents/bob.toml, from line 1").says("commit agents/bob.toml");
+    assert_eq!(fleet.read("agents/bob.toml"), "[agents.bob]\non = \"docker\"\n");
+    fleet.claw(&["new", "Cleo", "--id", "cleo"]).ok();
+    assert_eq!(fleet.read("agents/cleo.toml"), "[agents.Cleo]\nid = \"cleo\"\non = \"docker\"\n");
+    fleet.claw(&["new", "dan", "--file", "agents/ann.toml"]).ok();
+    let both = "# Ann\r\n[agents.ann]\r\non = \"docker\"\r\n\r\n[agents.dan]\r\non = \"docker\"\r\n";
+    assert_eq!(fleet.read("agents/ann.toml"), both);
+    fleet.claw(&["new", "eve", "--file", "more/b.toml"]).ok();
+    assert_eq!(fleet.read("more/b.toml"), "[agents.eve]\non = \"docker\"\n");
+    assert_eq!(fleet.read("fleet.toml"), main);
+    fleet.claw(&["new", "fay", "--file", "./fleet.toml"]).ok();
+    assert_eq!(fleet.read("fleet.toml"), format!("{main}\n[agents.fay]\non = \"docker\"\n"));
+    fleet.claw(&["new", "gus", "--file", "more/c.toml"]).exits(64).says("more/c.toml would not be read");
+    fleet.claw(&["new", "gus", "--file", "agents/../../x.toml"]).exits(64);
+    fleet.claw(&["new", "dan"]).exits(64).says("`dan` is an agent already, in agents/ann.toml:5");
+    fleet
+        .claw(&["new", "gus", "--id", "cleo"])
+        .exits(64)
+        .says("`cleo` is the id of `Cleo` already, in agents/cleo.toml:2");
+    assert_eq!(fleet.claw(&["check", "--json"]).ok().json()["agents"], 6);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_linked_fleet_file_is_written_through() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let fleet = Fleet::new("newlink", NEW_DEFAULTS);
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-none");
+    let (link, real) = (fleet.path().join("fleet.toml"), fleet.home().join("real.toml"));
+    std::fs::rename(&link, &real).unwrap();
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(&real, &link).unwrap();
+    fleet.claw(&["new", "pete"]).ok();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(std::fs::read_to_string(&real).unwrap().contains("[agents.pete]"));
+    assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn facts_are_json_where_they_are_asked_for() {
     let fleet = Fleet::example("quickstart");
     assert_eq!(fleet.claw(&["check", "--json"]).ok().json()["agents"], 3);
@@ -340,5 +432,61 @@ fn completions_are_made_for_every_shell() {
     let fleet = Fleet::empty();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         assert!(fleet.claw(&["completions", shell]).ok().stdout.contains("claw"), "{shell}");
+    }
+}
+
+#[test]
+fn a_fleet_on_a_cloud_says_what_it_costs_what_is_held_and_what_somebody_did_by_hand() {
+    let fleet = Fleet::example("hetzner");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok().says("45 of 45 steps done");
+    insta::assert_snapshot!(transcript(
+        &fleet,
+        &[
+            "claw plan --sandbox --detailed-exitcode",
+            "claw cost --sandbox",
+            "edit: size = \"cpx32\" => size = \"cpx42\"",
+            "claw plan --sandbox",
+            "edit: size = \"cpx42\" => size = \"cpx32\"\nimage = \"debian-13\"",
+            "claw plan --sandbox --target shared",
+            "claw plan --sandbox --allow-destroy shared --target shared",
+            "edit: image = \"debian-13\" => ",
+            "edit: allow_from = [\"203.0.113.0/24\"] => allow_from = [\"198.51.100.0/24\"]",
+            "claw plan --sandbox --target firewall/ssh",
+            "edit: allow_from = [\"198.51.100.0/24\"] => allow_from = [\"203.0.113.0/24\"]",
+            "claw sandbox poke power-off shared",
+            "claw sandbox poke detach ssh",
+            "claw sandbox poke record brabec.example @ MX",
+            "claw drift --sandbox",
+            "claw apply --sandbox --yes --target server/shared",
+            "claw sandbox poke stranger old-box",
+            "claw adopt --list --sandbox",
+            "claw adopt server old-box --host-key nonsense --sandbox",
+            "claw adopt server new-box --host-key ssh-ed25519 --sandbox",
+            "claw destroy judy --sandbox --yes",
+            "claw destroy shared --sandbox --yes --allow-destroy shared",
+        ]
+    ));
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIoFXjWAMTYQe9aHHV9ccGY9aFkkFGtDN1G5BG0gQvzx";
+    let adopted = fleet.claw(&["adopt", "server", "old-box", "--host-key", key, "--as", "box", "--sandbox"]).ok();
+    let lines = adopted.stdout.split_once("\n\n[").unwrap().1.split_once("\n\n").unwrap().0.to_owned();
+    let text = fleet.read("fleet.toml");
+    fleet.write("fleet.toml", &format!("{text}\n[{lines}\n"));
+    let plan = fleet.claw(&["plan", "--sandbox", "--target", "box"]).ok();
+    plan.says("~ server/box").says("name: \"old-box\" → \"claw-").says("+ host/box");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).ok();
+    fleet.claw(&["adopt", "--list", "--sandbox"]).ok().says("every machine in hetzner is this fleet's");
+    // a machine that is removed by hand is made again, and what was on it with it
+    fleet.claw(&["sandbox", "poke", "remove", "server/shared"]).ok();
+    fleet.claw(&["plan", "--sandbox"]).ok().says("+ server/shared").says("+ volume/joe");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.claw(&["destroy", "--sandbox", "--yes", "--allow-destroy", "all"]).ok();
+    let left = fleet.read(".claw/sandbox/cloud-hetzner.json");
+    let left: serde_json::Value = serde_json::from_str(&left).unwrap();
+    for kind in ["servers", "primary_ips", "firewalls", "ssh_keys"] {
+        assert_eq!(left[kind].as_object().unwrap().len(), 0, "{kind}");
+    }
+    for zone in left["zones"].as_object().unwrap().values() {
+        assert_eq!(zone["rrsets"].as_object().unwrap().keys().collect::<Vec<_>>(), ["@/NS", "@/SOA"]);
     }
 }

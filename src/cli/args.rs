@@ -42,6 +42,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Init(commands::init::Init),
+    New(Box<commands::new::New>),
     Check(commands::check::Check),
     Plan(commands::plan::PlanArgs),
     Apply(commands::apply::Apply),
@@ -49,6 +50,8 @@ pub enum Command {
     Destroy(commands::destroy::Destroy),
     Status(commands::status::Status),
     Show(commands::show::Show),
+    Cost(commands::cost::CostArgs),
+    Adopt(commands::adopt::Adopt),
     Graph(commands::graph::Graph),
     Schema(commands::schema::Schema),
     Secret(commands::secret::Secret),

@@ -1,9 +1,11 @@
 //! The commands, one file each, and what several of them share.
 
+pub mod adopt;
 pub mod apply;
 pub mod chat;
 pub mod check;
 pub mod completions;
+pub mod cost;
 pub mod cp;
 pub mod destroy;
 pub mod drift;
@@ -14,6 +16,7 @@ pub mod history;
 pub mod identity;
 pub mod init;
 pub mod logs;
+pub mod new;
 pub mod operate;
 pub mod plan;
 pub mod power;
@@ -44,12 +47,15 @@ pub fn run(cli: Cli, setup: &Setup) -> Outcome {
     let global = &cli.global;
     match cli.command {
         Command::Init(args) => args.run(global, setup),
+        Command::New(args) => args.run(global, setup),
         Command::Check(args) => args.run(global, setup),
         Command::Plan(args) => args.run(global, setup),
         Command::Apply(args) => args.run(global, setup),
         Command::Drift(args) => args.run(global, setup),
         Command::Destroy(args) => args.run(global, setup),
         Command::Status(args) => args.run(global, setup),
+        Command::Cost(args) => args.run(global, setup),
+        Command::Adopt(args) => args.run(global, setup),
         Command::Show(args) => args.run(global, setup),
         Command::Graph(args) => args.run(global, setup),
         Command::Schema(args) => args.run(),
@@ -97,6 +103,19 @@ pub fn print_warnings(global: &Global, session: &crate::session::Session) {
     if !global.json && !session.warnings.is_empty() {
         render::err(render::problems::draw(&session.warnings, &session.sources));
         render::err("");
+    }
+}
+
+/// Says what was done.
+pub fn done(text: impl std::fmt::Display) {
+    render::out(format_args!("{} {text}", render::style::paint(render::style::GREEN, "✓")));
+}
+
+/// Says what to do next.
+pub fn next(steps: &[&str]) {
+    for (at, step) in steps.iter().enumerate() {
+        let head = if at == 0 { "\nNext:" } else { " then" };
+        render::out(format_args!("{head} {step}"));
     }
 }
 

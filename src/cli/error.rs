@@ -2,6 +2,7 @@
 
 use claw_core::fleet::SourceFile;
 use claw_core::problem::Problem;
+use claw_core::provider::ApplyError;
 pub use claw_core::text::chain;
 
 use crate::exit::{self, Exit};
@@ -47,6 +48,12 @@ impl CommandError {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Returns the failure of something a provider was asked to do.
+    pub fn from_step(error: ApplyError) -> Self {
+        let exit = if error.changed { exit::PARTIAL } else { exit::FAILED };
+        Self { help: error.help, ..Self::new(exit, format!("failed to {}", error.reason)) }
     }
 
     /// Returns a failure from an error and its causes. The error's text reads after "failed to".

@@ -1,7 +1,9 @@
 //! The command line: parses what was typed, runs one command, exits with its code. Decides nothing about fleets.
 
 mod args;
+mod ask;
 mod commands;
+mod edit;
 mod error;
 mod exit;
 mod render;

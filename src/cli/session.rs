@@ -61,13 +61,39 @@ pub struct Session {
     pub sandbox: bool,
 }
 
-impl Session {
-    /// Loads and compiles the fleet, or returns everything that is wrong with it.
-    pub fn open(global: &Global, setup: &Setup) -> Result<Self, CommandError> {
-        let (fleet, sources, vault, mut problems) = read(global, setup)?;
+/// A fleet whose files are right, before anything is asked of the world.
+pub struct Checked {
+    /// The fleet as written.
+    pub fleet: Fleet,
+    /// Its files.
+    pub sources: Vec<SourceFile>,
+    /// What is odd about it and stops nothing.
+    pub warnings: Vec<Problem>,
+    /// The profiles on disk.
+    pub profiles: Vec<String>,
+    desired: Desired,
+    vault: Vault,
+    rules: Rulebook,
+    control_keys: Vec<ControlKey>,
+}
+
+impl Checked {
+    /// Returns the fleet's secrets.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Compiles the fleet that some files say, or returns everything that is wrong with it and them.
+    pub fn of(
+        (sources, problems): (Vec<SourceFile>, Vec<Problem>),
+        global: &Global,
+        setup: &Setup,
+    ) -> Result<Self, CommandError> {
+        let (fleet, sources, vault, mut problems) = typed(sources, problems, global, setup)?;
         let misshapen = !problems.is_empty();
         problems.extend(wiring::check_endpoints(&fleet));
         let profiles = profile_keys(&vault, &mut problems);
+        let names = profiles.keys().cloned().collect();
         let folders = fleet
             .agents
             .iter()
@@ -88,6 +114,15 @@ impl Session {
             }
         };
         warnings.extend(keys::due(&fleet, &control_keys));
+        Ok(Self { fleet, sources, warnings, profiles: names, desired, vault, rules, control_keys })
+    }
+}
+
+impl Session {
+    /// Loads and compiles the fleet, or returns everything that is wrong with it.
+    pub fn open(global: &Global, setup: &Setup) -> Result<Self, CommandError> {
+        let Checked { fleet, sources, warnings, desired, vault, rules, control_keys, .. } =
+            Checked::of(load::fleet_files(&setup.fleet_file), global, setup)?;
         let (opened, locked_keys) = keys::open(&vault, &control_keys);
         let audit = Arc::new(audit(global, setup, &fleet));
         let wanted = control_keys.iter().filter(|key| key.standing != Standing::Retired);
@@ -183,7 +218,16 @@ impl Session {
 type Read = (Fleet, Vec<SourceFile>, Vault, Vec<Problem>);
 
 fn read(global: &Global, setup: &Setup) -> Result<Read, CommandError> {
-    let (sources, mut problems) = load::fleet_files(&setup.fleet_file);
+    let (sources, problems) = load::fleet_files(&setup.fleet_file);
+    typed(sources, problems, global, setup)
+}
+
+fn typed(
+    sources: Vec<SourceFile>,
+    mut problems: Vec<Problem>,
+    global: &Global,
+    setup: &Setup,
+) -> Result<Read, CommandError> {
     let (fleet, more) = fleet::load(&sources);
     problems.extend(more);
     let Some(fleet) = fleet else { return Err(CommandError::invalid(problems, sources)) };

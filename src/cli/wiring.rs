@@ -1,7 +1,9 @@
 //! Which provider serves which place. The only file that names every provider.
 
+pub mod catalogue;
 mod cloud;
 mod sandbox;
+pub mod serve;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,10 @@ use claw_host::{CloudHost, Dial, HostProvider, HostRules, Login};
 use claw_net::ssh::{Connection, Event, Key, Network, Observer, Patience, Policy, SshError, Target};
 use secrecy::SecretString;
 
-pub use sandbox::providers as simulated;
+pub use claw_hetzner::Stranger;
+pub use claw_host::pin_label;
+pub use cloud::{prices, project};
+pub use sandbox::{CloudPoke, cloud as simulated_cloud, poke as poke_cloud, providers as simulated};
 
 use self::cloud::Project;
 use crate::error::CommandError;

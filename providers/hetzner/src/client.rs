@@ -19,7 +19,7 @@ use crate::timing::Timing;
 /// Where the API is.
 pub const API: &str = "https://api.hetzner.cloud/v1";
 /// Requests in flight at once: lists come in quickly, and a project's limit is not gone before we hear of it.
-const IN_FLIGHT_MAX: usize = 8;
+const IN_FLIGHT_MAX: usize = 24;
 
 /// What takes longer than a call should, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! one poller for all running actions, one pause for all when the project's rate limit is near.
 
 mod actions;
+mod adopt;
 mod catalog;
 mod client;
 mod error;
@@ -24,6 +25,8 @@ mod steps;
 mod timing;
 pub mod wire;
 
+pub use adopt::Stranger;
+pub use catalog::CATALOG;
 pub use client::{API, Client, Event, Tell};
 pub use error::{ApiError, Code, Field, Refusal};
 pub use ops::{Created, ImageFilter, NewFirewall, NewPrimaryIp, NewRrset, NewServer, NewSshKey, PublicNet, Update};

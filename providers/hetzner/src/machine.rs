@@ -26,7 +26,9 @@ pub struct Machine {
 
 impl Machine {
     async fn whereabouts(&self) -> Result<Whereabouts, String> {
-        let servers = self.project.servers(false).await?;
+        // why is said where the cloud itself is told of
+        let servers =
+            self.project.servers(false).await.map_err(|_| format!("{} could not be seen", self.project.place))?;
         let server = match servers.get(&self.id).map(Vec::as_slice) {
             None | Some([]) => return Ok(Whereabouts::Nowhere),
             Some([server]) => server,

@@ -12,9 +12,9 @@ use crate::limits::REQUESTS_PER_HOUR;
 use crate::timing::Timing;
 
 /// As many requests stay in the bucket: those in flight take from it, and so may people with the console open.
-const RESERVE: u64 = 10;
+const RESERVE: u64 = 24;
 /// As many must be in it before we go on, so that we do not stop at every request.
-const REFILLED: u64 = 30;
+const REFILLED: u64 = 54;
 /// The longest pause. After it we ask again, whatever was said.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn a_pause_lasts_until_enough_came_back() {
         let seconds = |remaining, limit, until| refill(remaining, limit, until).as_secs();
-        assert_eq!(seconds(0, Some(3600), Some(3600)), 30, "one a second");
-        assert_eq!(seconds(10, None, None), 20);
-        assert_eq!(seconds(0, Some(36_000), None), 3, "a project with a higher limit");
+        assert_eq!(seconds(0, Some(3600), Some(3600)), 54, "one a second");
+        assert_eq!(seconds(10, None, None), 44);
+        assert_eq!(seconds(0, Some(36_000), None), 6, "a project with a higher limit");
         assert_eq!(seconds(0, Some(3600), Some(4)), 4, "full sooner than that");
         assert_eq!(seconds(0, Some(3600), Some(0)), 1, "our clock is ahead");
     }

@@ -22,7 +22,7 @@ use crate::wire::{Action, Firewall, Image, Labels, Location, PrimaryIp, Rrset, S
 /// The most pages of a list: 10,000 elements, more than a project may hold.
 const PAGES_MAX: u32 = 200;
 /// Pages asked for at once.
-const PAGES_IN_FLIGHT_MAX: usize = 8;
+const PAGES_IN_FLIGHT_MAX: usize = 24;
 /// How often a list that does not add up is read in all.
 const READINGS_MAX: u32 = 3;
 

@@ -15,7 +15,7 @@ use claw_core::plan::Step;
 use claw_core::provider::{ApplyError, BoxFuture, Class, Provider, StepContext};
 use claw_core::secret::Secrets;
 use claw_core::ssh::PublicKey;
-use claw_net::ssh::{Connection, Key, Network, Patience, Pin, Target};
+use claw_net::ssh::{Connection, Key, Network, Patience, Pin, SshError, Target};
 
 use crate::bootstrap::pin_label;
 use crate::converge::failed;
@@ -52,8 +52,16 @@ pub struct CloudHost {
 /// Where a machine is, and the way to it.
 enum Way {
     Nowhere,
+    /// It never was logged in to for long, and does not answer yet.
+    Unborn(String),
     Away(String),
     To(Found, Arc<HostProvider>),
+}
+
+/// Why there is no way to a machine.
+enum Shut {
+    Login(SshError),
+    Other(ApplyError),
 }
 
 impl CloudHost {
@@ -69,17 +77,46 @@ impl CloudHost {
             Ok(Whereabouts::Nowhere) => return Way::Nowhere,
             Ok(Whereabouts::Away(why)) | Err(why) => return Way::Away(why),
         };
-        match self.host(&found, patience).await {
-            Ok(host) => Way::To(found, host),
-            Err(error) => {
-                let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
-                Way::Away(format!("{}{help}", error.reason))
+        let (error, silent) = match self.host(&found, patience).await {
+            Ok(host) => return Way::To(found, host),
+            Err(Shut::Login(error)) => (self.refused(&found, &error), error.is_passing()),
+            Err(Shut::Other(error)) => (error, false),
+        };
+        let help = error.help.map(|help| format!("; {help}")).unwrap_or_default();
+        let why = format!("{}{help}", error.reason);
+        if silent && found.pins.born_with { Way::Unborn(why) } else { Way::Away(why) }
+    }
+
+    /// Says why nobody could log in, as who has a cloud's console would want to hear it.
+    fn refused(&self, found: &Found, error: &SshError) -> ApplyError {
+        let mut said = failed(&format!("log in to {}", self.place), error);
+        let place = &self.place;
+        let cause = match error {
+            SshError::Blocked { source: Some(source), .. } => source,
+            other => other,
+        };
+        match cause {
+            SshError::HostKey { .. } | SshError::KeyRefused { .. } if found.pins.born_with => {
+                said.help = Some(format!(
+                    "it did not take its user data: look on its console at /var/log/cloud-init-output.log; nothing of \
+                     {place} is on it yet, so rebuild it at the cloud with the same user data, or delete it there and \
+                     apply again"
+                ));
             }
+            SshError::HostKey { .. } => {
+                said.help = Some(format!(
+                    "if {place} was reinstalled on purpose, read its key on its own console (ssh-keygen -lf \
+                     /etc/ssh/ssh_host_ed25519_key.pub) and pin it with `claw adopt server`; otherwise somebody is in the \
+                     middle: do not log in by other means"
+                ));
+            }
+            _ => {}
         }
+        said
     }
 
     /// Logs in, which tells the whole host key of which the cloud keeps the pin only.
-    async fn host(&self, found: &Found, patience: Patience) -> Result<Arc<HostProvider>, ApplyError> {
+    async fn host(&self, found: &Found, patience: Patience) -> Result<Arc<HostProvider>, Shut> {
         let known = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, host)) = known.filter(|(last, _)| last == found) {
             return Ok(host);
@@ -87,12 +124,13 @@ impl CloudHost {
         let what = format!("log in to {}", self.place);
         let pins = [Some(&found.pins.current), found.pins.next.as_ref()].into_iter().flatten();
         let pins: Result<Vec<Pin>, _> = pins.map(|label| Pin::from_label(label)).collect();
-        let pins = pins.map_err(|error| failed(&what, &error))?;
+        let pins = pins.map_err(|error| Shut::Other(failed(&what, &error)))?;
         let target = Target { address: found.address.clone(), pins, ..self.dial.target.clone() };
         let connection = self.dial.network.connection(&target).with_patience(Patience::STEADY);
-        connection.with_patience(patience).open().await.map_err(|error| failed(&what, &error))?;
+        connection.with_patience(patience).open().await.map_err(Shut::Login)?;
         let shown = Login::shown(&connection);
-        let host_key = shown.ok_or_else(|| ApplyError::new(Class::Retry, format!("{what}: no host key was shown")))?;
+        let unseen = || Shut::Other(ApplyError::new(Class::Retry, format!("{what}: no host key was shown")));
+        let host_key = shown.ok_or_else(unseen)?;
         let engine = (self.dial.engine)(connection.clone());
         let (user, control) = (target.user.clone(), self.dial.control.clone());
         let login = Login { user, control, host_key, connection };
@@ -106,6 +144,8 @@ impl CloudHost {
         let (found, host) = match self.way(Patience::QUICK).await {
             // with the machine, everything on it is gone: that is known, not unknown
             Way::Nowhere => return empty,
+            // what boots for the first time has nothing of ours on it: agents come after the first contact
+            Way::Unborn(_) => return empty,
             Way::Away(why) => return Report { incomplete: Some(why), ..empty },
             Way::To(found, host) => (found, host),
         };
@@ -130,7 +170,7 @@ impl CloudHost {
                 return Err(ApplyError::fatal(format!("find the machine of {}: there is none", self.place))
                     .help("apply again: the machine is made first"));
             }
-            Way::Away(why) => return Err(ApplyError::fatal(format!("reach the machine of {}: {why}", self.place))),
+            Way::Unborn(why) | Way::Away(why) => return Err(ApplyError::fatal(format!("reach the machine of {}: {why}", self.place))),
             Way::To(found, host) => (found, host),
         };
         let seen = host.apply(step, ctx).await?;
@@ -174,7 +214,7 @@ impl CloudHost {
                 Err(OperateError::new(format!("{what}: {} has no machine yet", self.place))
                     .help("`claw apply` makes it"))
             }
-            Way::Away(why) => Err(OperateError::new(format!("{what}: {why}"))),
+            Way::Unborn(why) | Way::Away(why) => Err(OperateError::new(format!("{what}: {why}"))),
         }
     }
 }

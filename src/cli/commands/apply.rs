@@ -43,7 +43,7 @@ pub struct Consent {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
-    /// How many steps run side by side.
+    /// How many steps run side by side, in all places together.
     #[arg(long, default_value_t = STEPS_AT_ONCE, value_name = "NUMBER")]
     pub parallel: usize,
 }

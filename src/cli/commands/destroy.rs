@@ -1,6 +1,7 @@
 //! `claw destroy`: remove agents, all or some, and everything that belongs to them.
 
 use clap::Args;
+use claw_core::desired::Desired;
 use claw_core::plan::Policy;
 
 use super::Outcome;
@@ -12,16 +13,32 @@ use crate::setup::Setup;
 
 /// Remove agents and everything that belongs to them
 ///
-/// Without names: every agent of the fleet. What holds data goes only when --allow-destroy names its agent.
+/// Without names: every agent of the fleet, and everything it has at clouds. What holds data goes only when --allow-destroy
+/// names its agent or its host. Machines that claw did not make stay.
 #[derive(Debug, Args)]
 pub struct Destroy {
-    /// The agents to remove; all when none is named.
+    /// The agents, and hosts on clouds, to remove; all when none is named.
     agents: Vec<String>,
-    /// Allow this agent's data to be lost. Can be repeated; `all` names every agent.
-    #[arg(long = "allow-destroy", value_name = "AGENT")]
+    /// Allow the data of this agent or host to be lost. Can be repeated; `all` names every one.
+    #[arg(long = "allow-destroy", value_name = "NAME")]
     allow_destroy: Vec<String>,
     #[command(flatten)]
     consent: Consent,
+}
+
+/// Refuses to take a machine from under agents that stay.
+fn refuse_shared(session: &Session, named: &[String]) -> Result<(), CommandError> {
+    for id in named {
+        let Some(host) = session.desired.hosts.get(id) else { continue };
+        let here = session.desired.agents.iter().filter(|(_, agent)| agent.place == host.name);
+        let stays: Vec<&str> =
+            here.filter(|(agent, _)| !named.contains(agent)).map(|(_, one)| one.name.as_str()).collect();
+        if !stays.is_empty() {
+            let text = format!("{} run on {id} and would go with it", stays.join(", "));
+            return Err(CommandError::usage(text).help("name them, too, or move them first"));
+        }
+    }
+    Ok(())
 }
 
 impl Destroy {
@@ -34,7 +51,8 @@ impl Destroy {
         let observed = super::wait(session.observe())?;
         let known = |id: &String| observed.states.keys().any(|address| &address.id.name == id);
         let named: Vec<String> = self.agents.iter().map(|name| session.agent_id(name)).collect();
-        if let Some(host) = named.iter().find(|id| session.desired.hosts.contains_key(*id)) {
+        let existing = |id: &&String| session.desired.hosts.get(*id).is_some_and(|host| host.cloud.is_none());
+        if let Some(host) = named.iter().find(existing) {
             return Err(CommandError::usage(format!("{host} is a host, and hosts are not destroyed")).help(format!(
                 "set state = \"absent\" in [hosts.{host}] and apply: what claw put there is taken off"
             )));
@@ -44,14 +62,21 @@ impl Destroy {
                 CommandError::usage(format!("there is no agent `{unknown}`")).help("`claw status` lists the agents")
             );
         }
+        refuse_shared(&session, &named)?;
         let mut policy: Policy = session.policy(&named, &self.allow_destroy)?;
         if self.allow_destroy.iter().any(|name| name == "all") {
             policy.allow_destroy.extend(observed.states.keys().map(|address| address.id.name.clone()));
         }
         policy.guard_deletes = false;
         let goes = |id: &str| named.is_empty() || named.iter().any(|name| name == id);
-        // a host goes by `state = "absent"`: here it would be taken from under agents that stay
-        session.desired.resources.retain(|address, _| address.id.kind.is_of_host() || !goes(&address.id.name));
+        let Desired { resources, hosts, .. } = &mut session.desired;
+        resources.retain(|address, resource| {
+            let name = &address.id.name;
+            let clouds = hosts.get(name).is_some_and(|host| host.cloud.is_some());
+            // a machine that exists goes by `state = "absent"`: here it would be taken from under agents that stay
+            let stays = address.id.kind.is_of_host() && !clouds;
+            stays || !(goes(name) || resource.of.as_deref().is_some_and(goes))
+        });
         let plan = session.plan(&observed, &policy);
         carry_out(global, setup, &session, (&observed, &plan), &self.consent)
     }

@@ -125,7 +125,7 @@ fn report(setup: &Setup, id: &str) {
         setup.secrets_folder().join("claw.toml").display()
     ));
     render::out(
-        "\nNext: add an agent to the fleet file, store its model's key with `claw secret set default/ANTHROPIC_API_KEY`,",
+        "\nNext: store your model's key with `claw secret set default/ANTHROPIC_API_KEY`, add an agent with `claw new`,",
     );
     render::out("      then `claw plan`, or `claw plan --sandbox` to try it without an engine.");
     render::out("      Commit everything but .claw/. Keep a copy of your identity: `claw identity` names it.");

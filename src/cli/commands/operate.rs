@@ -58,10 +58,15 @@ pub fn open(global: &Global, setup: &Setup) -> Result<Session, CommandError> {
 
 /// Returns who a name means: an agent, or a host.
 pub fn find(session: &Session, name: &str) -> Result<Subject, CommandError> {
-    let id = session.agent_id(name);
+    // an agent and its own machine have one name; `host/` says that the machine is meant
+    let bare = name.strip_prefix("host/");
+    let id = session.agent_id(bare.unwrap_or(name));
     let agent = session.desired.agents.get(&id).map(|card| (card.place.clone(), Target::Agent(id.clone())));
     let host = || session.desired.hosts.get(&id).map(|card| (card.name.clone(), Target::Host));
-    let found = agent.or_else(host).and_then(|(place, target)| Some((session.providers.get(&place)?, target)));
+    let found = agent
+        .filter(|_| bare.is_none())
+        .or_else(host)
+        .and_then(|(place, target)| Some((session.providers.get(&place)?, target)));
     if let Some((provider, target)) = found {
         return Ok(Subject { name: name.to_owned(), target, provider: Arc::clone(provider) });
     }

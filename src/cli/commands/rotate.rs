@@ -7,11 +7,10 @@ mod ssh;
 
 use clap::{Args, Subcommand};
 
-use super::Outcome;
+use super::{Outcome, done, next};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
-use crate::render::{self, style};
 use crate::session::{self, Session};
 use crate::setup::Setup;
 
@@ -59,18 +58,6 @@ fn token(name: &str, global: &Global, setup: &Setup) -> Outcome {
 
 fn record(session: &Session, target: &str, detail: &str) {
     session.audit.record(&claw_engine::audit::Deed { action: "keys", target, detail, ..Default::default() });
-}
-
-fn done(text: impl std::fmt::Display) {
-    render::out(format_args!("{} {text}", style::paint(style::GREEN, "✓")));
-}
-
-/// Says what to do next.
-fn next(steps: &[&str]) {
-    for (at, step) in steps.iter().enumerate() {
-        let head = if at == 0 { "\nNext:" } else { " then" };
-        render::out(format_args!("{head} {step}"));
-    }
 }
 
 /// Returns who may read the reserved profile.

@@ -6,6 +6,7 @@ use clap::Args;
 use claw_core::desired::HostCard;
 use claw_core::name::{Address, Kind, ResourceId};
 use claw_core::observed::{Observed, Owner, Seen};
+use claw_core::provider::cloud::{IPV4, IPV6};
 use claw_core::text::clean;
 use claw_core::value::Value;
 use serde::Serialize;
@@ -95,7 +96,12 @@ fn hosts(session: &Session, observed: &Observed) -> Vec<HostRow> {
             Seen::Present(_) => "ours",
         };
         let facts = observed.facts.get(&card.name).cloned().unwrap_or_default();
-        HostRow { name: card.name.clone(), id: id.clone(), address: card.address.clone(), state, facts }
+        let at_cloud = card.server(id).and_then(|server| match observed.seen(&server) {
+            Seen::Present(actual) => actual.facts.get(IPV4).or_else(|| actual.facts.get(IPV6)).cloned(),
+            _ => None,
+        });
+        let address = at_cloud.unwrap_or_else(|| card.address.clone());
+        HostRow { name: card.name.clone(), id: id.clone(), address, state, facts }
     };
     session.desired.hosts.iter().map(row).collect()
 }

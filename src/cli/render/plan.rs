@@ -27,12 +27,20 @@ const VALUE_LETTERS_MAX: usize = 120;
 /// Returns the plan as text.
 pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     let mut text = String::new();
+    let mut unseen: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (place, why) in &plan.unseen {
-        let _ = writeln!(text, "{} {place} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 900));
-        let hidden = held_unseen(plan, place);
+        unseen.entry(why).or_default().push(place);
+    }
+    let mut unseen: Vec<_> = unseen.into_iter().collect();
+    unseen.sort_by(|a, b| a.1.cmp(&b.1));
+    for (why, places) in unseen {
+        let names = places.join(", ");
+        let _ = writeln!(text, "{} {names} could not be seen: {}", paint(YELLOW.bold(), "!"), clean(why, 900));
+        let hidden: BTreeSet<&str> = places.iter().flat_map(|place| held_unseen(plan, place)).collect();
         // a host that has nothing on it is held itself, which goes without saying
-        if hidden != [place.as_str()] && !hidden.is_empty() {
-            let _ = writeln!(text, "  not seen is not absent, so all of it is held: {}", hidden.join(", "));
+        if !hidden.is_empty() && hidden.iter().any(|name| !places.contains(name)) {
+            let hidden = hidden.into_iter().collect::<Vec<_>>().join(", ");
+            let _ = writeln!(text, "  not seen is not absent, so all of it is held: {hidden}");
         }
     }
     for suspended in &plan.suspended {
@@ -46,7 +54,11 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     draw_agents(&mut text, plan, desired, detail);
     let _ = write!(text, "{}", sum(plan));
     if let Some(cost) = plan.cost.filter(|_| !plan.steps.is_empty()) {
-        let _ = write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after);
+        let _ = if cost.before == cost.after {
+            write!(text, "\nCost: €{} a month, net.", cost.after)
+        } else {
+            write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after)
+        };
     }
     text
 }
@@ -292,7 +304,9 @@ fn draw_held(text: &mut String, held: &[&Held]) {
     }
     for (reason, those) in by_reason {
         let what: Vec<String> = those.iter().map(|one| one.address.id.kind.to_string()).collect();
-        let (why, help) = explain(reason, those[0].would, &those[0].address);
+        // a machine stands for what goes with it
+        let speaks = those.iter().find(|one| one.address.id.kind == Kind::Server).unwrap_or(&those[0]);
+        let (why, help) = explain(reason, speaks.would, &speaks.address);
         let _ = writeln!(text, "  {} {} {}: {why}", paint(YELLOW.bold(), "!"), those[0].would, what.join(", "));
         let _ = writeln!(text, "      {}", paint(DIM, help));
     }

@@ -4,23 +4,31 @@ use super::style::{DIM, paint};
 
 /// Returns the rows under their heads, or nothing when there are none.
 pub fn draw(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let head = heads.iter().map(|head| (*head).to_owned()).collect();
+    let lines = aligned(std::iter::once(&head).chain(rows));
+    let head = paint(DIM, lines.first().map(String::as_str).unwrap_or_default());
+    std::iter::once(head).chain(lines.into_iter().skip(1)).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns rows without heads.
+pub fn columns(rows: &[Vec<String>]) -> String {
+    aligned(rows.iter()).join("\n")
+}
+
+fn aligned<'a>(rows: impl Iterator<Item = &'a Vec<String>> + Clone) -> Vec<String> {
     let width = |text: &str| text.chars().map(|letter| if is_wide(letter) { 2 } else { 1 }).sum::<usize>();
-    let mut widths: Vec<usize> = heads.iter().map(|head| head.len()).collect();
-    for row in rows {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows.clone() {
+        widths.resize(widths.len().max(row.len()), 0);
         for (slot, cell) in widths.iter_mut().zip(row) {
             *slot = (*slot).max(width(cell));
         }
     }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells.zip(&widths).map(|(cell, wide)| format!("{cell}{}", " ".repeat(wide - width(cell))));
+    let line = |cells: &Vec<String>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, wide)| format!("{cell}{}", " ".repeat(wide - width(cell))));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let mut text = paint(DIM, line(&mut heads.iter().copied()));
-    for row in rows {
-        text.push('\n');
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
-    }
-    text
+    rows.map(line).collect()
 }
 
 /// Emoji and East Asian letters take two columns.

@@ -1,11 +1,13 @@
 //! The clouds of a fleet: which project a provider's token opens, and how hosts on it are found and logged in to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use claw_core::desired::Desired;
 use claw_core::fleet::{Fleet, ProviderTable};
 use claw_core::machine::{Bear, Birth, Locate, Whereabouts};
+use claw_core::money::Money;
 use claw_core::observed::{Observation, Report};
 use claw_core::plan::Step;
 use claw_core::provider::{ApplyError, BoxFuture, Provider, StepContext};
@@ -17,6 +19,8 @@ use claw_host::{Bootstrap, host_key_pair, pin_label};
 use claw_net::http::{self, Call, Limits};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::sandbox;
+use crate::commands;
 use crate::error::CommandError;
 use crate::exit;
 use crate::render;
@@ -58,27 +62,79 @@ pub fn projects(
 ) -> Result<BTreeMap<String, Project>, CommandError> {
     let mut projects = BTreeMap::new();
     let mut tokens: Vec<(SecretString, String)> = Vec::new();
-    for (name, table) in fleet.providers.iter().filter(|(name, _)| fleet.cloud(name).is_some()) {
-        let project = match token(table, secrets) {
-            Err(why) => Project::Shut(name.clone(), why),
-            Ok((token, from)) => {
-                let same = tokens.iter().find(|(other, _)| other.expose_secret() == token.expose_secret());
-                if let Some((_, other)) = same {
-                    let message = format!("providers `{other}` and `{name}` are the same project");
-                    let help = "keep one of them: each would take the other's machines for orphans";
-                    return Err(CommandError::new(exit::INVALID, message).help(help));
-                }
-                tokens.push((token.clone(), name.clone()));
-                let base = setup.env("HCLOUD_ENDPOINT").unwrap_or(API);
-                let hears = Arc::new(Calls { audit: Arc::clone(audit), place: name.clone() });
-                let client = client(base, token, &from, hears, Arc::new(RealTiming::default()))?;
-                let bear = bear(&fleet.meta.id, control.to_vec());
-                Project::Open(Arc::new(HetznerProvider::new(name, &fleet.meta.id, client, bear)))
+    for name in fleet.providers.keys().filter(|name| fleet.cloud(name).is_some()) {
+        let token = token(&fleet.providers[name], secrets);
+        if let Ok((token, _)) = &token {
+            let same = tokens.iter().find(|(other, _)| other.expose_secret() == token.expose_secret());
+            if let Some((_, other)) = same {
+                let message = format!("providers `{other}` and `{name}` are the same project");
+                let help = "keep one of them: each would take the other's machines for orphans";
+                return Err(CommandError::new(exit::INVALID, message).help(help));
             }
-        };
-        projects.insert(name.clone(), project);
+            tokens.push((token.clone(), name.clone()));
+        }
+        let hears = Arc::new(Calls { audit: Arc::clone(audit), place: name.clone() });
+        projects.insert(name.clone(), open(fleet, name, setup, token, control, hears)?);
     }
     Ok(projects)
+}
+
+fn open(
+    fleet: &Fleet,
+    name: &str,
+    setup: &Setup,
+    token: Result<(SecretString, String), String>,
+    control: &[PublicKey],
+    hears: Arc<dyn http::Observer>,
+) -> Result<Project, CommandError> {
+    let (token, from) = match token {
+        Ok(token) => token,
+        Err(why) => return Ok(Project::Shut(name.to_owned(), why)),
+    };
+    let base = setup.env("HCLOUD_ENDPOINT").unwrap_or(API);
+    let client = client(base, token, &from, hears, Arc::new(RealTiming::default()))?;
+    let bear = bear(&fleet.meta.id, control.to_vec());
+    Ok(Project::Open(Arc::new(HetznerProvider::new(name, &fleet.meta.id, client, bear))))
+}
+
+/// Returns one project of the fleet, in the real world or the simulated one, for what is not part of a plan.
+pub fn project(
+    fleet: &Fleet,
+    name: &str,
+    setup: &Setup,
+    secrets: &dyn Secrets,
+    sandbox: bool,
+) -> Result<Arc<HetznerProvider>, CommandError> {
+    if sandbox {
+        let handle = sandbox::cloud(fleet, name, &setup.state_folder(true))?;
+        return sandbox::project(fleet, name, &handle, &[]).map(Arc::new);
+    }
+    let table = fleet.providers.get(name).cloned().unwrap_or_default();
+    match open(fleet, name, setup, token(&table, secrets), &[], Arc::new(Deaf))? {
+        Project::Open(provider) => Ok(provider),
+        Project::Shut(_, why) => Err(CommandError::failed(format!("failed to ask {name}: {why}"))),
+    }
+}
+
+/// How often it is said, at most, that requests are tried again.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+/// How long somebody who is asked for a size waits for prices, in seconds.
+const PRICES_SECONDS_MAX: u64 = 5;
+
+/// Returns what sizes cost a month at a location, net; empty where that cannot be had soon.
+pub fn prices(
+    fleet: &Fleet,
+    name: &str,
+    location: &str,
+    setup: &Setup,
+    secrets: &dyn Secrets,
+    sandbox: bool,
+) -> BTreeMap<String, Money> {
+    let Ok(project) = project(fleet, name, setup, secrets, sandbox) else { return BTreeMap::new() };
+    let asked = commands::wait(async {
+        tokio::time::timeout(Duration::from_secs(PRICES_SECONDS_MAX), project.prices(location)).await
+    });
+    asked.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or_default()
 }
 
 /// Returns the client of a project.
@@ -94,7 +150,15 @@ pub fn client(
         let help = format!("look at the token from {from}, and at HCLOUD_ENDPOINT if it is set");
         CommandError::from_error(exit::INVALID, &error).help(help)
     })?;
-    let tell: Tell = Arc::new(|event| render::err(render::style::paint(render::style::DIM, event)));
+    // many requests fail for one reason at one moment: one line says it
+    let said: Mutex<Option<Instant>> = Mutex::new(None);
+    let tell: Tell = Arc::new(move |event| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
+            *said = Some(Instant::now());
+            render::err(render::style::paint(render::style::DIM, event));
+        }
+    });
     Ok(Client::new(http, from, tell, timing))
 }
 
@@ -195,7 +259,7 @@ impl Provider for Closed {
 
 impl Locate for Closed {
     fn find(&self) -> BoxFuture<'_, Result<Whereabouts, String>> {
-        Box::pin(async move { Err(self.why.clone()) })
+        Box::pin(async move { Err(format!("{} could not be seen", self.place)) })
     }
 
     fn pin(&self, _pins: claw_core::machine::Pins) -> BoxFuture<'_, Result<(), ApplyError>> {

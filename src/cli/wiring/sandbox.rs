@@ -13,7 +13,7 @@ use claw_core::provider::{BoxFuture, Provider};
 use claw_core::ssh::PublicKey;
 use claw_engine::observe::Providers;
 use claw_hetzner::{HetznerProvider, RealTiming, Timing};
-use claw_sim::hetzner::{Cloud, Handle, Options, Request, Status, serve};
+use claw_sim::hetzner::{Cloud, Handle, Options, Poke, Request, Status, serve};
 use claw_sim::{Faults, Machine, SimEngine, World};
 use secrecy::SecretString;
 
@@ -39,12 +39,8 @@ pub fn providers(
         let provider: Arc<dyn Provider> = match table.kind {
             Some(ProviderKind::Hetzner) => {
                 let handle = cloud(fleet, name, folder)?;
-                let base = served(&handle)?;
-                clouds.insert(name.clone(), handle);
-                let token = SecretString::from("sandbox");
-                let client = client(&base, token, "the sandbox", Arc::new(Deaf), Arc::new(Fast::default()))?;
-                let bear: Box<Bear> = bear(&fleet.meta.id, control.to_vec());
-                Arc::new(HetznerProvider::new(name, &fleet.meta.id, client, bear))
+                clouds.insert(name.clone(), handle.clone());
+                Arc::new(project(fleet, name, &handle, control)?)
             }
             _ => Arc::new(engine(name)),
         };
@@ -59,6 +55,20 @@ pub fn providers(
         providers.insert(name.clone(), Arc::new(made));
     }
     Ok(providers)
+}
+
+/// Returns the provider of a simulated project.
+pub fn project(
+    fleet: &Fleet,
+    name: &str,
+    handle: &Handle,
+    control: &[PublicKey],
+) -> Result<HetznerProvider, CommandError> {
+    let base = served(handle)?;
+    let token = SecretString::from("sandbox");
+    let client = client(&base, token, "the sandbox", Arc::new(Deaf), Arc::new(Fast::default()))?;
+    let bear: Box<Bear> = bear(&fleet.meta.id, control.to_vec());
+    Ok(HetznerProvider::new(name, &fleet.meta.id, client, bear))
 }
 
 /// Returns the simulated project of a provider. It has the zones that the fleet names: those are made at a registrar.
@@ -112,6 +122,34 @@ fn served(handle: &Handle) -> Result<String, CommandError> {
     Ok(format!("http://{address}/v1"))
 }
 
+/// Returns what happened when something was done behind claw's back.
+pub fn poke(handle: &Handle, poke: &CloudPoke) -> Result<String, CommandError> {
+    let (kind, name) = match poke {
+        CloudPoke::Stranger(name) => ("made by hand", name.clone()),
+        CloudPoke::Known(known) => {
+            return handle
+                .with(|cloud, now| cloud.poke(known, now))
+                .map_err(|error| CommandError::from_error(crate::exit::FAILED, &error));
+        }
+    };
+    let body = serde_json::json!({
+        "name": name, "server_type": "cpx22", "image": "debian-12", "location": "fsn1",
+    });
+    let answer = handle.call(&Request::new("POST", "/v1/servers", "sandbox", &body.to_string()));
+    match answer.status {
+        201 => Ok(format!("the server {name} was {kind}")),
+        status => Err(CommandError::failed(format!("failed to make {name}: the simulated cloud answers {status}"))),
+    }
+}
+
+/// What is done to a simulated cloud behind claw's back.
+pub enum CloudPoke {
+    /// Somebody makes a machine by hand.
+    Stranger(String),
+    /// What the simulator knows itself.
+    Known(Poke),
+}
+
 /// Returns what a simulated engine knows of the machine it is on.
 fn machine(cloud: Handle, fleet: &str, id: &str) -> impl Fn() -> Machine + Send + Sync + 'static {
     let marks = [("claw-fleet", fleet), ("claw-name", id)].map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -126,7 +164,8 @@ fn machine(cloud: Handle, fleet: &str, id: &str) -> impl Fn() -> Machine + Send 
     }
 }
 
-fn now_ms() -> u64 {
+/// Returns the time, in milliseconds since 1970.
+pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -296,6 +296,11 @@ pub struct Inputs<'a> {
     pub policy: &'a Policy,
 }
 
+/// Returns what one resource costs as it stands and as the fleet wants it; `None` where no price is known.
+pub fn cost_of(inputs: Inputs<'_>, address: &Address) -> Option<Cost> {
+    cost::of(inputs, address, inputs.desired.resources.get(address).map(|resource| &resource.fields))
+}
+
 /// Returns the plan that makes the observed the desired.
 pub fn plan(inputs: Inputs<'_>) -> Plan {
     let (mut decided, unchanged) = decide::decide(inputs);
@@ -729,5 +734,116 @@ mod tests {
         assert_eq!(case.words(), "held create volume/a suspended\nheld create host/x suspended");
         case.policy.today = "2026-12-01".to_owned();
         assert_eq!(case.words(), "create volume/a\ncreate host/x");
+    }
+
+    /// A host `x` on a machine at cloud `p`; what is on it is at `h`.
+    fn on_cloud(case: Case) -> Case {
+        let mut case = case.wants("h", "volume/a", json!({})).has("h", "volume/a", json!({}));
+        let card = crate::desired::HostCard { name: "h".to_owned(), cloud: Some("p".to_owned()), ..Default::default() };
+        case.desired.hosts.insert("x".to_owned(), card);
+        let needs = vec![at("h", "host/x")];
+        case.desired.resources.entry(at("h", "volume/a")).and_modify(|one| one.needs = needs);
+        case.desired
+            .resources
+            .insert(at("h", "host/x"), Resource { needs: vec![at("p", "server/x")], ..Resource::default() });
+        case.has("h", "host/x", json!({}))
+    }
+
+    #[test]
+    fn what_is_on_a_machine_that_is_made_anew_is_made_anew_with_it_and_only_where_that_is_allowed() {
+        let case = on_cloud(Case::default())
+            .wants("p", "server/x", json!({"replace": 1}))
+            .has("p", "server/x", json!({}))
+            .has("h", "container/old", json!({}));
+        assert_eq!(case.words(), "delete container/old\nheld replace server/x data");
+        // the container that nobody wants is not deleted one by one
+        assert_eq!(case.allows("x").words(), "replace server/x\ncreate host/x\ncreate volume/a");
+    }
+
+    #[test]
+    fn a_machine_that_could_not_be_seen_empties_nothing() {
+        let case =
+            on_cloud(Case::default()).wants("p", "server/x", json!({"replace": 1})).unseen("p", "server/x").allows("x");
+        assert_eq!(case.words(), "held create server/x unknown");
+    }
+
+    #[test]
+    fn with_a_machine_that_goes_everything_on_it_goes_in_one_step() {
+        let mut case = on_cloud(Case::default()).has("p", "server/x", json!({})).has("p", "address/x", json!({}));
+        case.desired.resources.clear();
+        assert_eq!(
+            case.words(),
+            "held delete volume/a data\nheld delete address/x data\nheld delete server/x data",
+            "a cloud's machine stays a host for as long as it is there"
+        );
+        assert_eq!(case.allows("x").words(), "delete server/x\ndelete address/x");
+    }
+
+    #[test]
+    fn a_firewall_that_would_not_let_us_in_is_held() {
+        let mut case = on_cloud(Case::default())
+            .wants("p", "server/x", json!({"firewall": "ssh"}))
+            .has("p", "server/x", json!({"firewall": "ssh"}))
+            .wants("p", "firewall/ssh", json!({"from": ["203.0.113.0/24"]}))
+            .has("p", "firewall/ssh", json!({}));
+        case.reports.entry("h".to_owned()).or_default().facts =
+            [("seen_from".to_owned(), "198.51.100.7".to_owned())].into();
+        assert_eq!(case.words(), "held replace firewall/ssh lock-out");
+        case.reports.entry("h".to_owned()).or_default().facts =
+            [("seen_from".to_owned(), "203.0.113.9".to_owned())].into();
+        assert_eq!(case.words(), "replace firewall/ssh");
+    }
+
+    #[test]
+    fn what_another_resource_says_of_itself_is_put_in_once_that_stands() {
+        let mut case = Case::default().wants("p", "address/x", json!({"location": "a"}));
+        let after = After { of: at("p", "address/x"), fact: "ipv4" };
+        let values = Value::List(vec![Value::After(Box::new(after))]);
+        let record = Resource {
+            fields: [("values".to_owned(), values)].into(),
+            needs: vec![at("p", "address/x")],
+            ..Resource::default()
+        };
+        case.desired.resources.insert(at("p", "dns/a.b:A"), record);
+        case = case.has("p", "dns/a.b:A", json!({"values": ["192.0.2.7"]}));
+        let shown = |case: &Case| {
+            let plan = case.plan();
+            let dns = plan.steps.iter().find(|step| step.address.id.kind == Kind::Dns);
+            dns.map(|step| step.action.after().expect("it stays")["values"].to_json().to_string())
+        };
+        assert_eq!(shown(&case).as_deref(), Some(r#"[{"fact":"ipv4","known_after":"address/x"}]"#));
+        let stands = |fields: serde_json::Value, ip: &str| {
+            let facts = [("ipv4".to_owned(), ip.to_owned())].into();
+            State::Present(Actual { fields: self::fields(fields), facts, ..Actual::default() })
+        };
+        let with = |state: State| {
+            Case { desired: case.desired.clone(), reports: case.reports.clone(), ..Case::default() }.state(
+                "p",
+                "address/x",
+                state,
+            )
+        };
+        assert_eq!(shown(&with(stands(json!({"location": "a"}), "192.0.2.7"))), None, "as it shall be");
+        let other = with(stands(json!({"location": "a"}), "192.0.2.9"));
+        assert_eq!(shown(&other).as_deref(), Some(r#"["192.0.2.9"]"#));
+        let anew = with(stands(json!({"location": "a", "replace": 1}), "192.0.2.7"));
+        assert_eq!(shown(&anew).as_deref(), Some(r#"[{"fact":"ipv4","known_after":"address/x"}]"#), "it gets another");
+    }
+
+    #[test]
+    fn a_name_leads_to_the_new_machine_before_the_old_gateway_goes() {
+        let mut case = Case::default().wants("q", "container/a", json!({})).has("p", "container/a", json!({})).has(
+            "p",
+            "dns/a.b:A",
+            json!({"values": ["192.0.2.1"]}),
+        );
+        let record = Resource {
+            fields: fields(json!({"values": ["192.0.2.2"]})),
+            needs: vec![at("q", "container/a")],
+            of: Some("a".to_owned()),
+            ..Resource::default()
+        };
+        case.desired.resources.insert(at("p", "dns/a.b:A"), record);
+        assert_eq!(case.words(), "create container/a\nreplace dns/a.b:A\ndelete container/a");
     }
 }

@@ -126,6 +126,11 @@ pub trait Provider: Send + Sync {
     fn apply<'a>(&'a self, step: &'a Step, ctx: StepContext<'a>)
     -> BoxFuture<'a, Result<Vec<Observation>, ApplyError>>;
 
+    /// Returns how many steps it can do side by side: a machine has few hands, a cloud many.
+    fn steps_at_once(&self) -> usize {
+        8
+    }
+
     /// Returns what people do with what runs here; `None` where nothing can be done.
     fn operate(&self) -> Option<&dyn Operate> {
         None

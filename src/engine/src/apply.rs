@@ -19,13 +19,14 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
+use crate::comeback;
 use crate::event::{Event, EventKind, Listener};
 use crate::journal::Journal;
 use crate::observe::Providers;
 use crate::retry;
 
-/// How many steps run side by side.
-pub const STEPS_AT_ONCE: usize = 8;
+/// How many steps run side by side, in all places together; each place has a limit of its own.
+pub const STEPS_AT_ONCE: usize = 64;
 
 /// The world outside the plan: made by the command line, so that tests can make another.
 pub struct Surroundings<'a> {
@@ -100,7 +101,7 @@ pub async fn apply(run: Run<'_>, around: Surroundings<'_>, journal: &mut Journal
     loop {
         let stopped = around.stop.load(Ordering::SeqCst) || recorder.is_broken();
         while !stopped && running.len() < run.at_once.max(1) {
-            let Some(at) = walk.next() else { break };
+            let Some(at) = walk.next(run.providers) else { break };
             let (run, recorder, world) = (&run, &recorder, &world);
             running.push(Box::pin(async move { (at, work(run, recorder, world, &run.plan.steps[at]).await) }));
         }
@@ -144,6 +145,8 @@ async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, world: &World<'_>, ste
         match provider.apply(&step, ctx).await {
             Ok(seen) => {
                 world.learn(seen);
+                let worlds = (run.desired, run.observed);
+                comeback::wait(&step, worlds, run.providers, run.secrets, &progress).await?;
                 let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                 recorder.record(EventKind::StepDone { address: address.clone(), action, took_ms });
                 return Ok(());
@@ -206,6 +209,8 @@ struct Walk<'a> {
     dependents: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
     waiting: BTreeSet<usize>,
+    /// How many steps run at a place.
+    busy: BTreeMap<&'a str, usize>,
     /// Steps taken down, and by what.
     lost: BTreeMap<usize, String>,
     summary: Summary,
@@ -224,15 +229,28 @@ impl<'a> Walk<'a> {
             }
         }
         let (ready, waiting) = (0..steps.len()).partition(|at| missing[*at] == 0);
-        Self { steps, missing, dependents, ready, waiting, lost: BTreeMap::new(), summary: Summary::default() }
+        let (busy, lost, summary) = (BTreeMap::new(), BTreeMap::new(), Summary::default());
+        Self { steps, missing, dependents, ready, waiting, busy, lost, summary }
     }
 
-    fn next(&mut self) -> Option<usize> {
-        self.ready.pop_first()
+    /// Returns the first step that is ready and whose place has a hand free.
+    fn next(&mut self, providers: &Providers) -> Option<usize> {
+        let free = |at: &usize| {
+            let place = self.steps[*at].address.place.as_str();
+            let limit = providers.get(place).map_or(1, |provider| provider.steps_at_once().max(1));
+            self.busy.get(place).is_none_or(|busy| *busy < limit)
+        };
+        let at = self.ready.iter().copied().find(free)?;
+        self.ready.remove(&at);
+        *self.busy.entry(&self.steps[at].address.place).or_default() += 1;
+        Some(at)
     }
 
     fn ended(&mut self, at: usize, outcome: Result<(), ApplyError>, recorder: &Recorder<'_, '_>) {
         let address = &self.steps[at].address;
+        if let Some(busy) = self.busy.get_mut(address.place.as_str()) {
+            *busy = busy.saturating_sub(1);
+        }
         match outcome {
             Ok(()) => {
                 self.summary.done += 1;
@@ -579,6 +597,15 @@ mod tests {
             let ran = lab.run(&plan(&["a", "b", "c", "d", "e"]), |_, _| Ok(()));
             assert_eq!((ran.most_running, ran.summary().done), (most, 5), "{at_once} at once");
         }
+    }
+
+    #[test]
+    fn a_place_has_no_more_steps_at_once_than_it_has_hands() {
+        let mut lab = Lab::new();
+        lab.at_once = 64;
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        let ran = lab.run(&plan(&names), |_, _| Ok(()));
+        assert_eq!((ran.most_running, ran.summary().done), (8, names.len()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod audit;
+mod comeback;
 pub mod event;
 pub mod journal;
 pub mod load;

@@ -42,6 +42,17 @@ pub fn fleet_files(main: &Path) -> (Vec<SourceFile>, Vec<Problem>) {
     (files, problems)
 }
 
+/// Whether a file of that name, relative to the folder of the main file, is read with it where it exists.
+pub fn includes(main: &SourceFile, name: &str) -> bool {
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let fits = |pattern: &String| {
+        let pattern = glob::Pattern::new(pattern.trim_start_matches("./"));
+        pattern.is_ok_and(|pattern| pattern.matches_with(name, options))
+    };
+    plain && name != main.path && include_patterns(main).iter().any(fits)
+}
+
 fn about(file: &str, code: &'static str, message: impl Into<String>) -> Problem {
     Problem::error(code, message).at(Location { file: file.to_owned(), start: 0, end: 0 })
 }
@@ -216,6 +227,34 @@ mod tests {
         assert_eq!(codes(&folder(&[("fleet.toml", main("../*.toml").as_bytes())])), ["path"]);
         assert_eq!(codes(&folder(&[("fleet.toml", main("agents/*.toml").as_bytes())])), ["include"]);
         assert_eq!(codes(&folder(&[("fleet.toml", main("*.toml").as_bytes())])), ["include-loop"]);
+    }
+
+    #[test]
+    fn a_name_is_included_exactly_where_the_file_would_be_read() {
+        let dir = folder(&[
+            ("fleet.toml", b"[fleet]\nname='a'\nid='abcd'\ninclude=['./agents/*.toml', 'more/**/[ab].toml']"),
+            ("agents/x.toml", b""),
+            ("agents/.hidden.toml", b""),
+            ("agents/deep/x.toml", b""),
+            ("more/a.toml", b""),
+            ("more/deep/b.toml", b""),
+            ("more/c.toml", b""),
+        ]);
+        let (files, problems) = fleet_files(&dir.path().join("fleet.toml"));
+        assert_eq!(problems, []);
+        for name in [
+            "agents/x.toml",
+            "agents/.hidden.toml",
+            "agents/deep/x.toml",
+            "more/a.toml",
+            "more/deep/b.toml",
+            "more/c.toml",
+        ] {
+            assert_eq!(includes(&files[0], name), files.iter().any(|file| file.path == name), "{name}");
+        }
+        assert!(!includes(&files[0], "fleet.toml"));
+        assert!(!includes(&files[0], "agents/../x.toml"));
+        assert!(!includes(&files[0], "/agents/x.toml"));
     }
 
     #[cfg(unix)]

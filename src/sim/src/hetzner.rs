@@ -12,6 +12,7 @@ mod firewalls;
 mod images;
 mod list;
 mod look;
+mod metrics;
 mod networks;
 mod placement_groups;
 mod poke;

@@ -116,12 +116,12 @@ async fn everybody_pauses_before_the_limit_is_used_up() {
     })
     .await;
     bed.client.check().await.unwrap();
-    assert_eq!(*bed.events.lock().unwrap(), [Event::Paused { seconds: 25, remaining: 5 }]);
+    assert_eq!(*bed.events.lock().unwrap(), [Event::Paused { seconds: 49, remaining: 5 }]);
     let (one, other) = tokio::join!(bed.client.check(), bed.client.check());
     one.unwrap();
     other.unwrap();
     let waits: Vec<u64> = bed.timing.waits().iter().map(std::time::Duration::as_secs).collect();
-    assert_eq!(waits, [25, 25], "both waited for the same moment");
+    assert_eq!(waits, [49, 49], "both waited for the same moment");
     bed.client.check().await.unwrap();
     assert_eq!(bed.timing.waits().len(), 2, "it goes on without a pause");
 }

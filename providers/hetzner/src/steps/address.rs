@@ -4,6 +4,7 @@ use claw_core::name::Kind;
 use claw_core::observed::{Actual, Observation, State};
 use claw_core::provider::ApplyError;
 use claw_core::provider::cloud::{IPV4, IPV6};
+use futures_util::try_join;
 
 use super::Job;
 use crate::error::Code;
@@ -23,23 +24,19 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
         return Ok(Vec::new());
     }
     let location = job.text("location")?;
-    let mut standing = list(job).await?;
-    for kind in [IpType::V4, IpType::V6] {
-        match standing.iter().find(|ip| ip.kind == kind && is_at(ip, location)) {
-            Some(ip) if ip.auto_delete == Some(true) => drop(client.set_auto_delete(ip.id, false).await?),
-            Some(_) => {}
-            None => standing.push(make(job, kind, location).await?),
-        }
+    let standing = list(job).await?;
+    let one = async |kind: IpType| match standing.iter().find(|ip| ip.kind == kind && is_at(ip, location)) {
+        Some(ip) if ip.auto_delete == Some(true) => Ok(client.set_auto_delete(ip.id, false).await?),
+        Some(ip) => Ok::<_, ApplyError>(ip.clone()),
+        None => make(job, kind, location).await,
+    };
+    let (v4, v6) = try_join!(one(IpType::V4), one(IpType::V6))?;
+    if standing.iter().any(|ip| !is_at(ip, location)) {
+        forget_former(job.project, job.name(), location).await?;
     }
-    forget_former(job.project, job.name(), location).await?;
     let mut actual = Actual { fields: job.after()?.clone(), ..Actual::default() };
-    for ip in standing.iter().filter(|ip| is_at(ip, location)) {
-        match ip.kind {
-            IpType::V4 => drop(actual.facts.insert(IPV4.to_owned(), ip.ip.clone())),
-            IpType::V6 => drop(actual.facts.insert(IPV6.to_owned(), own_ipv6(&ip.ip))),
-            IpType::Other(_) => {}
-        }
-    }
+    actual.facts.insert(IPV4.to_owned(), v4.ip.clone());
+    actual.facts.insert(IPV6.to_owned(), own_ipv6(&v6.ip));
     let address = job.project.address(Kind::Address, job.name());
     Ok(vec![Observation { address, state: State::Present(actual) }])
 }

@@ -11,6 +11,7 @@ use claw_core::plan::Action;
 use claw_core::provider::cloud::FIREWALL;
 use claw_core::provider::{ApplyError, Class};
 use claw_core::value::Value;
+use futures_util::try_join;
 use secrecy::ExposeSecret;
 
 use super::{Job, address};
@@ -30,24 +31,35 @@ const SHUTDOWN_LOOKS_MAX: u32 = 60;
 /// Does a step about a machine.
 pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
     let found = one(job).await?;
-    match (&job.step.action, found) {
-        (Action::Delete { .. }, None) => Ok(gone(job)),
-        (Action::Delete { .. }, Some(server)) => {
+    if job.step.action.is_delete() {
+        if let Some(server) = found {
             delete(job, &server).await?;
-            Ok(gone(job))
         }
+        return Ok(gone(job));
+    }
+    let (firewall, ips) = try_join!(firewall(job), ips(job))?;
+    let around = Around { firewall, ips };
+    match (&job.step.action, found) {
         (Action::Replace { .. }, Some(server)) if !is_new(job, &server)? => {
             delete(job, &server).await?;
-            let made = create(job).await?;
+            let made = create(job, &around).await?;
             address::forget_former(job.project, job.name(), job.text("location")?).await?;
-            settle(job, made).await
+            settle(job, made, &around).await
         }
-        (_, Some(server)) => settle(job, server).await,
+        (_, Some(server)) => settle(job, server, &around).await,
         (_, None) => {
-            let made = create(job).await?;
-            settle(job, made).await
+            let made = create(job, &around).await?;
+            settle(job, made, &around).await
         }
     }
+}
+
+/// What stands around a machine.
+struct Around {
+    /// Its rule set.
+    firewall: u64,
+    /// The host's addresses where it shall be, by type.
+    ips: BTreeMap<String, PrimaryIp>,
 }
 
 /// Returns the machine with the mark; two are never guessed between.
@@ -86,11 +98,10 @@ async fn delete(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
 }
 
 /// Makes the machine, in the first of the sizes that can be had.
-async fn create(job: &Job<'_>) -> Result<Server, ApplyError> {
+async fn create(job: &Job<'_>, around: &Around) -> Result<Server, ApplyError> {
     let (project, client) = (job.project, &job.project.client);
     let keys = keys(job).await?;
-    let firewall = firewall(job).await?;
-    let ips = ips(job).await?;
+    let Around { firewall, ips } = around;
     let birth = (job.bear)(job.name())?;
     let pins = Pins { current: birth.pin.clone(), next: None, born_with: true };
     let labels = with_pins(&names::marks(&project.fleet, job.name()), &pins);
@@ -105,7 +116,7 @@ async fn create(job: &Job<'_>) -> Result<Server, ApplyError> {
             image: job.text("image")?,
             location: job.text("location")?,
             ssh_keys: &keys,
-            firewalls: &[firewall],
+            firewalls: &[*firewall],
             labels: &labels,
             public_net: PublicNet {
                 enable_ipv4: true,
@@ -194,22 +205,21 @@ async fn ips(job: &Job<'_>) -> Result<BTreeMap<String, PrimaryIp>, ApplyError> {
 }
 
 /// Sees to it that a machine that stands is as it shall be: what is so already is left alone.
-async fn settle(job: &Job<'_>, server: Server) -> Result<Vec<Observation>, ApplyError> {
+async fn settle(job: &Job<'_>, server: Server, around: &Around) -> Result<Vec<Observation>, ApplyError> {
     let client = &job.project.client;
     let mut server = steady(job, server).await?;
     let name = job.text("name")?;
     if server.name != name {
         server = client.update_server(server.id, &Update { name: Some(name), labels: None }).await?;
     }
-    settle_firewall(job, &server).await?;
+    settle_firewall(job, &server, around.firewall).await?;
     let size = server.server_type.as_ref().map(|one| one.name.clone()).unwrap_or_default();
     let resize = !sizes(job)?.contains(&size.as_str());
-    let ips = ips(job).await?;
-    let readdress = !has(&server, &ips);
+    let readdress = !has(&server, &around.ips);
     if resize || readdress {
         turn_off(job, &server).await?;
         if readdress {
-            assign(job, &server, &ips).await?;
+            assign(job, &server, &around.ips).await?;
         }
         let resized = if resize { change_size(job, &server).await } else { Ok(()) };
         turn_on(job, &server).await?;
@@ -260,9 +270,8 @@ async fn until(
     }
 }
 
-async fn settle_firewall(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
+async fn settle_firewall(job: &Job<'_>, server: &Server, wanted: u64) -> Result<(), ApplyError> {
     let client = &job.project.client;
-    let wanted = firewall(job).await?;
     let on = server.public_net.as_ref().and_then(|net| net.firewalls.clone()).unwrap_or_default();
     if on.iter().all(|one| one.id != wanted) {
         let actions = client.apply_firewall(wanted, server.id).await?;

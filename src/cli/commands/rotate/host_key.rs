@@ -1,5 +1,5 @@
-//! `claw rotate host-key`: the key a host shows. Made on the host, where its private half stays; pinned in the fleet file
-//! before it is used.
+//! `claw rotate host-key`: the key a host shows. Made on the host, where its private half stays; pinned before it is used, in
+//! the fleet file, or beside the machine where a cloud made it.
 
 use std::fs;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use claw_core::ssh::PublicKey;
 use toml_edit::{DocumentMut, Item, Value};
 
 use super::super::Outcome;
-use super::super::operate::{find, told};
+use super::super::operate::{Subject, find, told};
 use super::{done, next, record};
 use crate::args::Global;
 use crate::error::CommandError;
@@ -21,6 +21,8 @@ use crate::setup::Setup;
 ///
 /// `claw rotate host-key HOST` makes the next key on the host and pins it beside the current one: commit. `claw apply` has
 /// sshd show it, and puts the old one back where a fresh login does not see it. `--finish` pins the new one only: commit.
+///
+/// The pins of a machine at a cloud stand in its labels there: nothing is committed, and `claw apply` does all the rest.
 #[derive(Debug, Args)]
 pub struct HostKey {
     /// The host.
@@ -43,6 +45,9 @@ impl HostKey {
         let Some((key, table)) = key.map(|(key, table)| (key.clone(), table.clone())) else {
             return Err(CommandError::usage(format!("{} is no host", self.host)));
         };
+        if table.on.as_ref().is_some_and(|on| session.fleet.cloud(on).is_some()) {
+            return self.at_a_cloud(&session, &subject, &key);
+        }
         if self.finish {
             let Some(pinned) = &table.host_key_next else {
                 return Err(CommandError::failed(format!("{key} has no next host key"))
@@ -81,6 +86,19 @@ impl HostKey {
         done(format_args!("{key} has a next host key: {}", made.fingerprint()));
         let finish = format!("claw rotate host-key {key} --finish");
         next(&["commit the fleet file", "claw apply", &finish]);
+        Ok(exit::DONE)
+    }
+
+    /// Both pins stand beside the machine until it shows the next key: there is nothing to write here, and nothing to finish.
+    fn at_a_cloud(&self, session: &Session, subject: &Subject, key: &str) -> Outcome {
+        if self.finish {
+            return Err(CommandError::failed(format!("there is nothing to finish: the pins of {key} stand at its cloud"))
+                .help("`claw apply` has it show the next key and then keeps that pin alone"));
+        }
+        let made = super::super::wait(subject.operate()?.new_host_key())?.map_err(told)?;
+        record(session, key, &format!("a next host key was made: {}", made.fingerprint()));
+        done(format_args!("{key} has a next host key: {}", made.fingerprint()));
+        next(&["claw apply"]);
         Ok(exit::DONE)
     }
 }

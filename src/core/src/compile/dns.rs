@@ -333,3 +333,101 @@ pub fn settled(kind: RecordKind, text: &str) -> Result<String, &'static str> {
 }
 
 const CAA_HELP: &str = "write flags, tag and value: 0 issue \"letsencrypt.org\"";
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::compile::{Surroundings, compile};
+    use crate::fleet::{SourceFile, load};
+    use crate::provider::Rulebook;
+
+    const HEAD: &str = "[fleet]\nname = \"a\"\nid = \"abcd\"\n[providers.docker]\n[providers.hetzner]\n\
+        [defaults.host]\nsize = \"cx23\"\nlocation = \"fsn1\"\n[defaults.agent]\nmodel = \"a/b\"\n";
+
+    /// Returns the record sets of a fleet, or what is wrong with its names.
+    fn names(text: &str) -> String {
+        let text = format!("{HEAD}{text}");
+        let (fleet, problems) = load(&[SourceFile { path: "fleet.toml".to_owned(), text: text.clone() }]);
+        assert_eq!(problems, []);
+        let fleet = fleet.expect("a fleet");
+        let mut desired = Desired::default();
+        let mut problems = Vec::new();
+        if let Ok((compiled, _)) = compile(&fleet, &Surroundings::default(), &Rulebook::new()) {
+            desired = compiled;
+        } else {
+            // there is no login key here, which is another matter
+            for (key, table) in &fleet.hosts {
+                let card = crate::desired::HostCard {
+                    name: key.clone(),
+                    address: table.address.clone().unwrap_or_default(),
+                    cloud: table.on.clone().filter(|on| fleet.cloud(on).is_some()),
+                    ..Default::default()
+                };
+                desired.hosts.insert(table.id.clone().unwrap_or_else(|| key.clone()), card);
+            }
+            add(&fleet, &mut desired, &mut problems);
+        }
+        let told = problems.iter().map(|problem| {
+            let at = problem.at.as_ref().map_or("nowhere", |at| &text[at.start..at.end]);
+            let help = problem.help.as_deref().unwrap_or_default();
+            format!("{}: {}\n  {}\n  {help}", problem.code, problem.message, at.lines().next().unwrap_or_default())
+        });
+        let sets = desired.resources.iter().map(|(address, resource)| {
+            let values = resource.fields["values"].to_json();
+            format!("{address} at {}: {values} ttl {}", address.place, resource.fields["ttl"].to_json())
+        });
+        told.chain(sets).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_domain_leads_to_the_machine_and_lies_in_the_longest_zone() {
+        let text = "[dns.\"example.org\"]\nprovider = \"hetzner\"\n[dns.\"eu.example.org\"]\nprovider = \"hetzner\"\nttl = 60\n\
+            [hosts.attic]\non = \"ssh\"\naddress = \"192.0.2.1\"\n\
+            [agents.ann]\non = \"hetzner\"\ndomain = \"Ann.eu.example.org\"\n\
+            [agents.bob]\non = \"attic\"\ndomain = \"example.org\"\n";
+        assert_snapshot!(names(text), @r#"
+        dns/ann.eu.example.org:A at hetzner: [{"fact":"ipv4","known_after":"address/ann"}] ttl 60
+        dns/ann.eu.example.org:AAAA at hetzner: [{"fact":"ipv6","known_after":"address/ann"}] ttl 60
+        dns/example.org:A at hetzner: ["192.0.2.1"] ttl 300
+        "#);
+    }
+
+    #[test]
+    fn records_are_settled_into_one_form() {
+        let record = |name: &str, kind: &str, values: &str| {
+            format!("[[dns.\"example.org\".records]]\nname = \"{name}\"\ntype = \"{kind}\"\nvalues = [{values}]\n")
+        };
+        let text = [
+            "[dns.\"example.org\"]\nprovider = \"hetzner\"\n".to_owned(),
+            record("WWW", "CNAME", "\"Example.ORG.\""),
+            record("*", "AAAA", "\"2001:DB8:0:0::7\", \"2001:db8::6\""),
+            record("@", "MX", "\"20  b.example.org.\", \"10 a.example.org.\""),
+            record("_sip._tcp", "SRV", "\"0 5 5060 sip.example.org.\""),
+            record("@", "CAA", "\"0 issue letsencrypt.org\""),
+            record("@", "TXT", "\"v=spf1 -all\""),
+        ];
+        assert_snapshot!(names(&text.concat()), @r#"
+        dns/*.example.org:AAAA at hetzner: ["2001:db8::6","2001:db8::7"] ttl 300
+        dns/_sip._tcp.example.org:SRV at hetzner: ["0 5 5060 sip.example.org."] ttl 300
+        dns/example.org:CAA at hetzner: ["0 issue \"letsencrypt.org\""] ttl 300
+        dns/example.org:MX at hetzner: ["10 a.example.org.","20 b.example.org."] ttl 300
+        dns/example.org:TXT at hetzner: ["v=spf1 -all"] ttl 300
+        dns/www.example.org:CNAME at hetzner: ["example.org."] ttl 300
+        "#);
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_or_a_record_is_told_with_what_to_write() {
+        let text = "[dns.\"example.org\"]\nprovider = \"hetznr\"\nttl = 5\n\
+            records = [{ name = \"a b\", type = \"A\", values = [\"192.0.2.1\"] }, \
+            { name = \"x\", type = \"A\", values = [\"192.0.2\"] }, { name = \"y\", type = \"MX\", values = [\"mail\"] }, \
+            { name = \"@\", type = \"CNAME\", values = [\"a.example.net.\"] }, { name = \"z\", type = \"A\", values = [] }, \
+            { name = \"c\", type = \"CNAME\", values = [\"a.example.net.\"] }, { name = \"c\", type = \"A\", values = [\"192.0.2.1\"] }]\n\
+            [agents.ann]\non = \"hetzner\"\ndomain = \"ann.example.net\"\n\
+            [agents.bob]\non = \"docker\"\ndomain = \"bob.example.org\"\n\
+            [agents.cid]\non = \"hetzner\"\ndomain = \"-.example.org\"\n";
+        assert_snapshot!(names(text));
+    }
+}

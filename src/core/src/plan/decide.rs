@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Effect, Inputs, Reason};
+use crate::desired::HostCard;
 use crate::name::{Address, Kind};
 use crate::observed::{Owner, Seen, State};
 use crate::value::{After, diff, known};
@@ -29,8 +30,11 @@ pub(super) fn decide(inputs: Inputs<'_>) -> (Decisions, Vec<Address>) {
             None => unchanged.push(address.clone()),
         }
     }
-    // what is on a machine that goes, goes with it
-    for (address, actual) in inputs.observed.orphans(inputs.desired).filter(|(one, _)| !emptied.contains(&one.place)) {
+    for (address, actual) in inputs.observed.orphans(inputs.desired) {
+        // what is on a machine that goes, goes with it; and a cloud's machine is a host for as long as it is there
+        if emptied.contains(&address.place) || is_of_cloud_host(inputs, address) {
+            continue;
+        }
         let unseen = inputs.observed.incomplete.get(&address.place).or_else(|| unseen_sibling(inputs, address));
         let held = unseen.map(|why| Reason::Unknown { why: why.clone() });
         let action = Action::Delete { before: actual.fields.clone() };
@@ -47,9 +51,14 @@ fn unseen_sibling<'a>(inputs: Inputs<'a>, address: &Address) -> Option<&'a Strin
     })
 }
 
+fn is_of_cloud_host(inputs: Inputs<'_>, address: &Address) -> bool {
+    let on_cloud = |card: &HostCard| card.name == address.place && card.cloud.is_some();
+    matches!(address.id.kind, Kind::Access | Kind::Host) && inputs.desired.hosts.values().any(on_cloud)
+}
+
 /// Returns the places whose machine goes or is made anew in this plan: nothing is on it afterwards.
 fn emptied(inputs: Inputs<'_>) -> BTreeSet<String> {
-    let goes = |(id, card): (&String, &crate::desired::HostCard)| {
+    let goes = |(id, card): (&String, &HostCard)| {
         let server = card.server(id)?;
         let allowed = inputs.policy.allow_destroy.contains(id);
         let Seen::Present(actual) = inputs.observed.seen(&server) else { return None };

@@ -214,8 +214,11 @@ fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
             .iter()
             .filter(|(_, decision)| decision.held.is_none())
             .filter_map(|(address, decision)| {
-                let first =
-                    if decision.action.is_delete() { dependents(decisions, address) } else { needs(inputs, address) };
+                let first = if decision.action.is_delete() {
+                    dependents(inputs, decisions, address)
+                } else {
+                    needs(inputs, address)
+                };
                 let blocker =
                     first.into_iter().find(|need| decisions.get(need).is_some_and(|other| other.held.is_some()))?;
                 Some((address.clone(), blocker))
@@ -238,7 +241,7 @@ fn needs(inputs: Inputs<'_>, address: &Address) -> Vec<Address> {
 
 /// Returns what goes before this one when both are deleted. Orphans have no declaration, so the kinds say it; all that
 /// is on a host goes before the host.
-pub(super) fn dependents(decisions: &Decisions, address: &Address) -> Vec<Address> {
+pub(super) fn dependents(inputs: Inputs<'_>, decisions: &Decisions, address: &Address) -> Vec<Address> {
     let kind = address.id.kind;
     let users = Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind));
     let mut found: Vec<Address> = users.map(|other| address.sibling(other)).collect();
@@ -249,6 +252,11 @@ pub(super) fn dependents(decisions: &Decisions, address: &Address) -> Vec<Addres
         // no name leads to an address that is somebody else's next
         Kind::Address | Kind::Server => {
             other.id.kind == Kind::Dns && decisions.get(other).is_some_and(|one| one.action.is_delete())
+        }
+        // a name that leads elsewhere from now on does so before what it led to goes
+        Kind::Container => {
+            let of = inputs.desired.resources.get(other).and_then(|resource| resource.of.as_ref());
+            other.id.kind == Kind::Dns && of == Some(&address.id.name)
         }
         _ => false,
     };

@@ -12,7 +12,7 @@ use crate::name::{Address, Kind};
 pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: Vec<Address>) -> Plan {
     keep_targets(inputs, &mut decisions);
     settle_effects(&mut decisions);
-    let going = deletes_in_order(&decisions);
+    let going = deletes_in_order(inputs, &decisions);
     let mut held = Vec::new();
     let mut things = Vec::new();
     for (address, Decision { action, effect, held: reason }) in decisions {
@@ -34,9 +34,9 @@ pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: 
 }
 
 /// Returns what goes before each delete.
-fn deletes_in_order(decisions: &Decisions) -> BTreeMap<Address, Vec<Address>> {
+fn deletes_in_order(inputs: Inputs<'_>, decisions: &Decisions) -> BTreeMap<Address, Vec<Address>> {
     let deletes = decisions.iter().filter(|(_, decision)| decision.action.is_delete());
-    deletes.map(|(address, _)| (address.clone(), dependents(decisions, address))).collect()
+    deletes.map(|(address, _)| (address.clone(), dependents(inputs, decisions, address))).collect()
 }
 
 fn ordered(
@@ -106,9 +106,19 @@ fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
             todo.extend(resource.needs.iter().cloned());
         }
     }
+    // what is on a machine that is made anew is made anew with it
+    for (id, card) in &inputs.desired.hosts {
+        let anew = |server: &Address| {
+            let decision = decisions.get(server);
+            decision.is_some_and(|one| one.held.is_none() && matches!(one.action, Action::Replace { .. }))
+        };
+        if card.server(id).is_some_and(|server| keep.contains(&server) && anew(&server)) {
+            keep.extend(decisions.keys().filter(|address| address.place == card.name).cloned());
+        }
+    }
     let mut going: Vec<Address> = keep.iter().filter(|address| is_delete(decisions, address)).cloned().collect();
     while let Some(address) = going.pop() {
-        for user in dependents(decisions, &address) {
+        for user in dependents(inputs, decisions, &address) {
             if is_delete(decisions, &user) && keep.insert(user.clone()) {
                 going.push(user);
             }

@@ -113,6 +113,7 @@ impl Cloud {
             "server_types" => self.server_types_route(request, rest),
             "locations" => self.locations_route(request, rest),
             "pricing" => Ok(Reply::new(200, catalog::pricing())),
+            "datacenters" if self.settings.datacenters => self.datacenters_route(request, rest),
             "datacenters" => Err(retired_datacenters()),
             other => self.absent_route(request, other, rest),
         }

@@ -50,6 +50,15 @@ impl Cloud {
         Ok(Reply::new(200, json!({ "location": place.render() })))
     }
 
+    /// Data centres as they were: one at each location, with its id.
+    pub(super) fn datacenters_route(&self, request: &Request, rest: &[&str]) -> Result<Reply, Refusal> {
+        let all: Vec<Datacenter> = LOCATIONS.iter().map(Datacenter).collect();
+        let Some(id) = rest.first() else { return self.list(request, "datacenters", all.iter()) };
+        let found = LOCATIONS.iter().find(|place| id.parse() == Ok(place.id));
+        let place = found.ok_or_else(|| Refusal::not_found("datacenter", id))?;
+        Ok(Reply::new(200, json!({ "datacenter": place.render_datacenter() })))
+    }
+
     pub(super) fn show_size(&self, size: &ServerType) -> Json {
         let available = |size: &ServerType, place: &Location| {
             size.sold_at(place) && !self.settings.is_sold_out(size.name, place.name)
@@ -112,5 +121,25 @@ impl Listed for Location {
 
     fn render(&self, _cloud: &Cloud) -> Json {
         Self::render(self)
+    }
+}
+
+/// A data centre of old.
+struct Datacenter(&'static Location);
+
+impl Listed for Datacenter {
+    const SORTS: &'static [&'static str] = &["id", "name"];
+    const FILTERS: &'static [&'static str] = &["name"];
+
+    fn value(&self, _cloud: &Cloud, field: &str) -> Value {
+        if field == "name" { Value::Text(format!("{}-dc1", self.0.name)) } else { Value::Number(self.0.id) }
+    }
+
+    fn labels(&self) -> Option<&Labels> {
+        None
+    }
+
+    fn render(&self, _cloud: &Cloud) -> Json {
+        self.0.render_datacenter()
     }
 }

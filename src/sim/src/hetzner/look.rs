@@ -88,6 +88,8 @@ impl Cloud {
         self.settings.rate_per_hour = 0;
         self.settings.read_only = false;
         self.settings.tokens.clear();
+        self.settings.sold_out.clear();
+        self.settings.failing.clear();
         self.settings.servers_max = usize::MAX;
         self.settings.primary_ips_max = usize::MAX;
         let outcome = self.populate_freely(count, now_ms, &name);

@@ -69,7 +69,7 @@ impl Cloud {
         let id = self.next_id();
         let ip = if v4 {
             self.addresses_v4 += 1;
-            IpAddr::V4(ranges::ipv4(self.addresses_v4 - 1))
+            IpAddr::V4(ranges::ipv4_from(self.settings.addresses_v4.as_deref(), self.addresses_v4 - 1))
         } else {
             self.addresses_v6 += 1;
             IpAddr::V6(ranges::ipv6(self.addresses_v6))
@@ -105,14 +105,11 @@ impl Cloud {
         };
         check_assignee_type(&fields)?;
         let labels = fields.labels()?.unwrap_or_default();
-        if fields.get("datacenter").is_some() {
-            return Err(Refusal::invalid("datacenter", "was removed, use location"));
-        }
         let server = match fields.reference("assignee_id")?.filter(|wanted| wanted.0 != "0") {
             Some(wanted) => Some(self.server_of(&wanted)?),
             None => None,
         };
-        let place = match (fields.reference("location")?, server) {
+        let place = match (self.wished_place(&fields)?, server) {
             (Some(wanted), _) => Location::find(&wanted)
                 .ok_or_else(|| Refusal::unprocessable("invalid_input", format!("location '{}' not found", wanted.0)))?,
             (None, Some(server)) => Location::named(&server.location),

@@ -105,6 +105,13 @@ pub(super) fn is_cidr(text: &str) -> bool {
     }
 }
 
+/// Returns the n-th address there is where those of a range come first.
+pub(super) fn ipv4_from(first: Option<&str>, nth: u64) -> Ipv4Addr {
+    let range: Option<Range> = first.and_then(|text| text.parse().ok());
+    let of_range = range.and_then(|range| range.hosts().nth(usize::try_from(nth).unwrap_or(usize::MAX)));
+    of_range.unwrap_or_else(|| ipv4(nth))
+}
+
 /// Returns the n-th address there is: first those for documentation, then those of carrier networks.
 pub(super) fn ipv4(nth: u64) -> Ipv4Addr {
     const DOCUMENTATION: [[u8; 3]; 3] = [[203, 0, 113], [198, 51, 100], [192, 0, 2]];
@@ -136,6 +143,9 @@ mod tests {
         assert_eq!(ipv4(253).to_string(), "203.0.113.254");
         assert_eq!(ipv4(254).to_string(), "198.51.100.1");
         assert_eq!(ipv4(762).to_string(), "100.64.0.0");
+        let own: Vec<String> = (0..3).map(|nth| ipv4_from(Some("203.0.113.8/29"), nth).to_string()).collect();
+        assert_eq!(own, ["203.0.113.10", "203.0.113.11", "203.0.113.12"]);
+        assert_eq!((ipv4_from(None, 0), ipv4_from(Some("odd"), 0)), (ipv4(0), ipv4(0)));
         assert_eq!(ipv6(1).to_string(), "2001:db8:0:1::");
     }
 

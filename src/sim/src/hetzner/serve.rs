@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -151,9 +152,7 @@ struct Desk {
 ///
 /// Returns one at once if the listener can be reached from elsewhere: this is no service for a network.
 pub async fn serve(handle: Handle, listener: TcpListener, options: Options) -> io::Result<()> {
-    if !listener.local_addr()?.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a simulated cloud listens on loopback only"));
-    }
+    check_address(listener.local_addr()?.ip())?;
     let weather = options.faults.clone().map(|plan| Mutex::new(Weather::new(plan)));
     let desk = Arc::new(Desk { handle, options, weather });
     let mut connections = JoinSet::new();
@@ -167,6 +166,11 @@ pub async fn serve(handle: Handle, listener: TcpListener, options: Options) -> i
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+fn check_address(ip: IpAddr) -> io::Result<()> {
+    let elsewhere = || io::Error::new(io::ErrorKind::InvalidInput, "a simulated cloud listens on loopback only");
+    if ip.is_loopback() { Ok(()) } else { Err(elsewhere()) }
 }
 
 async fn connection(desk: Arc<Desk>, stream: TcpStream) {
@@ -296,5 +300,98 @@ impl Body for Payload {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.promised)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Sends what a client sends over one connection and returns all that comes back.
+    async fn exchange(options: Options, sent: &str) -> (String, Handle) {
+        let handle = Handle::new(Cloud::new(), || 1000, |_| {});
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut received = Vec::new();
+        let talk = async {
+            client.write_all(sent.as_bytes()).await.unwrap();
+            client.read_to_end(&mut received).await.ok();
+        };
+        tokio::select! {
+            ended = serve(handle.clone(), listener, options) => ended.unwrap(),
+            () = talk => {}
+        }
+        (String::from_utf8(received).unwrap(), handle)
+    }
+
+    fn get(path: &str, connection: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nConnection: {connection}\r\n\r\n")
+    }
+
+    fn with(faults: CloudFaults) -> Options {
+        Options { faults: Some(faults), ..Options::default() }
+    }
+
+    #[tokio::test]
+    async fn a_connection_takes_several_requests_and_all_are_remembered() {
+        let sent = get("/v1/locations?name=fsn1", "keep-alive") + &get("/v1/none", "close");
+        let (received, handle) = exchange(Options::default(), &sent).await;
+        assert_eq!(received.matches("HTTP/1.1 ").count(), 2, "{received}");
+        let log: Vec<(String, u16)> = handle.log().into_iter().map(|line| (line.target, line.status)).collect();
+        assert_eq!(log, [("/v1/locations?name=fsn1".to_owned(), 200), ("/v1/none".to_owned(), 404)]);
+    }
+
+    #[tokio::test]
+    async fn a_cut_body_promises_more_than_comes() {
+        let plan = CloudFaults { cut_permille: 1000, ..CloudFaults::none(1) };
+        let (received, _) = exchange(with(plan), &get("/v1/locations", "keep-alive")).await;
+        let (head, body) = received.split_once("\r\n\r\n").unwrap();
+        let promised = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let promised: usize = promised.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200") && !body.is_empty() && body.len() < promised, "{received}");
+    }
+
+    #[tokio::test]
+    async fn a_held_back_answer_never_comes() {
+        let plan = CloudFaults { hang_permille: 1000, hang: Duration::from_millis(1), ..CloudFaults::none(1) };
+        let (received, handle) = exchange(with(plan), &get("/v1/locations", "keep-alive")).await;
+        assert_eq!((received.as_str(), handle.log()[0].status), ("", 0));
+    }
+
+    #[tokio::test]
+    async fn a_body_may_have_a_mebibyte() {
+        let head = |length: usize| {
+            format!(
+                "POST /v1/servers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            )
+        };
+        for (length, status) in [(BODY_MAX, "HTTP/1.1 400"), (BODY_MAX + 1, "HTTP/1.1 413")] {
+            let (received, _) = exchange(Options::default(), &(head(length) + &"x".repeat(length))).await;
+            assert!(received.starts_with(status), "{length}: {received}");
+        }
+    }
+
+    #[test]
+    fn it_is_served_on_loopback_only() {
+        for (address, good) in
+            [("127.0.0.1", true), ("127.1.2.3", true), ("::1", true), ("0.0.0.0", false), ("10.0.0.1", false)]
+        {
+            assert_eq!(check_address(address.parse().unwrap()).is_ok(), good, "{address}");
+        }
+    }
+
+    #[test]
+    fn every_change_is_told() {
+        let count = Arc::new(Mutex::new(0));
+        let counted = count.clone();
+        let handle = Handle::new(Cloud::new(), || 0, move |_| *counted.lock().unwrap() += 1);
+        handle.call(&Request::new("GET", "/v1/servers", "t", ""));
+        assert_eq!(*count.lock().unwrap(), 0);
+        handle.call(&Request::new("POST", "/v1/placement_groups", "t", r#"{"name":"g","type":"spread"}"#));
+        handle.with(|cloud, _| cloud.settings.read_only = true);
+        assert_eq!(*count.lock().unwrap(), 2);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Cloud;
 use super::actions::Work;
 use super::answer::Reply;
-use super::body::{Fields, Request, need};
+use super::body::{Fields, Reference, Request, need};
 use super::catalog::{Image, LOCATIONS, Location, ServerType};
 use super::list::Listed;
 use super::refusal::Refusal;
@@ -126,9 +126,6 @@ impl Cloud {
         let name = need(fields.text("name")?, "name")?.to_owned();
         self.check_server_name(&name, None)?;
         let labels = fields.labels()?.unwrap_or_default();
-        if fields.get("datacenter").is_some() {
-            return Err(Refusal::invalid("datacenter", "was removed, use location"));
-        }
         let (size, place) = self.check_size(fields)?;
         let image = self.check_image(fields, size.arm)?;
         if image.disk_gb > size.disk_gb {
@@ -174,7 +171,7 @@ impl Cloud {
         if size.retired {
             return Err(invalid(format!("server type {} is deprecated", size.id)));
         }
-        let place = match fields.reference("location")? {
+        let place = match self.wished_place(fields)? {
             Some(wanted) => {
                 Location::find(&wanted).ok_or_else(|| invalid(format!("location '{}' not found", wanted.0)))?
             }
@@ -184,6 +181,15 @@ impl Cloud {
             return Err(invalid("unsupported location for server type".to_owned()));
         }
         Ok((size, place))
+    }
+
+    /// Returns the place that a body names, by `location`, or by `datacenter` as long as that is known.
+    pub(super) fn wished_place(&self, fields: &Fields) -> Result<Option<Reference>, Refusal> {
+        match fields.reference("datacenter")? {
+            Some(_) if !self.settings.datacenters => Err(Refusal::invalid("datacenter", "was removed, use location")),
+            Some(Reference(name)) => Ok(Some(Reference(name.split('-').next().unwrap_or_default().to_owned()))),
+            None => fields.reference("location"),
+        }
     }
 
     fn likely_place(&self, fields: &Fields, size: &ServerType) -> Result<&'static Location, Refusal> {
@@ -276,7 +282,7 @@ impl Cloud {
     }
 
     fn check_volumes(&self, fields: &Fields, place: &Location) -> Result<Vec<u64>, Refusal> {
-        let one = |wanted: &super::body::Reference| {
+        let one = |wanted: &Reference| {
             let volume = self.volume_of(wanted)?;
             if volume.server.is_some() {
                 return Err(Refusal::unprocessable("volume_already_attached", "volume is already attached"));
@@ -295,7 +301,7 @@ impl Cloud {
     }
 
     /// Returns a group that has room for one more.
-    pub(super) fn check_group_room(&self, wanted: &super::body::Reference) -> Result<u64, Refusal> {
+    pub(super) fn check_group_room(&self, wanted: &Reference) -> Result<u64, Refusal> {
         let found = wanted.id().filter(|id| self.placement_groups.contains_key(id));
         let id = found.ok_or_else(|| Refusal::not_found("placement group", &wanted.0))?;
         if self.servers.values().filter(|server| server.group == Some(id)).count() >= GROUP_MAX {

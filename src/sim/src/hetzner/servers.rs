@@ -35,7 +35,7 @@ impl Cloud {
                 self.server(id)?;
                 self.action(action)
             }
-            ("GET", [_, "metrics"]) => Err(Refusal::unsupported("a server's metrics")),
+            ("GET", [id, "metrics"]) => self.server_metrics(id, request),
             ("GET", [id]) => self.show_server(id),
             ("PUT", [id]) => self.update_server(id, request),
             ("DELETE", [id]) => self.delete_server(id),

@@ -30,7 +30,11 @@ pub struct Settings {
     pub speed: f64,
     /// Commands whose next actions end in an error, and how many.
     pub failing: BTreeMap<String, u32>,
-    /// Whether servers and primary addresses still show `datacenter`, which went away on 2026-07-01.
+    /// The range that the first IPv4 addresses come from, such as `203.0.113.0/28`, without its first one, its gateway's and
+    /// its last: so that real machines in a network of that range can have them. Those for documentation come after.
+    pub addresses_v4: Option<String>,
+    /// Whether there still are data centres, which went away on 2026-07-01: on servers and primary addresses, in requests,
+    /// and as a list. For clients from before.
     pub datacenters: bool,
 }
 
@@ -48,6 +52,7 @@ impl Default for Settings {
             durations_ms: BTreeMap::new(),
             speed: 1.0,
             failing: BTreeMap::new(),
+            addresses_v4: None,
             datacenters: false,
         }
     }

@@ -103,7 +103,7 @@ impl Cloud {
             return Err(Refusal::protected("volume deletion is protected"));
         }
         if volume.server.is_some() {
-            return Err(Refusal::locked("volume is attached and"));
+            return Err(Refusal::new(423, "locked", "volume is still attached to a server"));
         }
         self.volumes.remove(&id);
         Ok(Reply::nothing())
