@@ -34,6 +34,7 @@ pub async fn observe(project: &Project, desired: &Desired) -> Vec<Observation> {
         Ok(zones) => zones,
         Err(why) => return unknown(None, &why),
     };
+    project.remember_zones(&zones).await;
     let named = |name: &str| desired.zones.iter().any(|zone| zone.place == project.place && zone.name == name);
     let mut seen = Vec::new();
     for zone in desired.zones.iter().filter(|zone| zone.place == project.place) {
