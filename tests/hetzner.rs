@@ -253,3 +253,40 @@ fn a_machine_that_did_not_take_its_user_data_is_said_to_be_such() {
     converged(&fleet);
     has_a_key_of_its_own(&region, "left");
 }
+
+#[test]
+fn names_are_done_when_their_own_servers_say_so() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let region = Region::bare("names");
+    let records = |value: &str| {
+        format!("[[dns.\"{ZONE}\".records]]\nname = \"www\"\ntype = \"A\"\nvalues = [\"{value}\"]\n")
+    };
+    let more = "[[dns.\"brabec.example\".records]]\nname = \"@\"\ntype = \"TXT\"\nvalues = [\"v=spf1 \\\"mx\\\" -all\"]\n\
+        [[dns.\"brabec.example\".records]]\nname = \"@\"\ntype = \"MX\"\nvalues = [\"10 mail.brabec.example.\"]\n\
+        [[dns.\"brabec.example\".records]]\nname = \"@\"\ntype = \"CAA\"\nvalues = [\"0 issue \\\"ca.example\\\"\"]\n\
+        [[dns.\"brabec.example\".records]]\nname = \"_sip._tcp\"\ntype = \"SRV\"\nvalues = [\"0 5 5060 www.brabec.example.\"]\n\
+        [[dns.\"brabec.example\".records]]\nname = \"web\"\ntype = \"CNAME\"\nvalues = [\"www.brabec.example.\"]\n\
+        [[dns.\"brabec.example\".records]]\nname = \"www\"\ntype = \"AAAA\"\nvalues = [\"2001:db8::1\"]\n";
+    let fleet = fleet_in(&region, "hznames", &format!("{}{more}", records("192.0.2.1")));
+    apply(&fleet).ok();
+    converged(&fleet);
+
+    // one is behind, and is waited for
+    region.names[1].behind_ms.store(2500, Relaxed);
+    fleet.edit("192.0.2.1", "192.0.2.2");
+    apply(&fleet).ok();
+    assert_eq!(region.look_up("www", "A"), [Some(vec!["192.0.2.2".to_owned()]), Some(vec!["192.0.2.2".to_owned()])]);
+
+    // one says nothing: that is told, and no failure
+    region.names[1].silent.store(true, Relaxed);
+    fleet.edit("192.0.2.2", "192.0.2.3");
+    apply(&fleet).ok().says("could not be looked up everywhere").says("no answer");
+    region.names[1].silent.store(false, Relaxed);
+    region.names[1].behind_ms.store(0, Relaxed);
+
+    // the registrar sends everybody elsewhere
+    assert!(region.handle.with(|cloud, _| cloud.settings.delegated_elsewhere.insert(ZONE.to_owned())));
+    fleet.edit("192.0.2.3", "192.0.2.4");
+    apply(&fleet).ok().says("delegated to ns1.example.net (invalid)");
+    converged(&fleet);
+}

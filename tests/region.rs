@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use claw_sim::hetzner::{Cloud, Handle, Options, Request, ServerView, Status, serve};
+use claw_net::dns::{Ask, NameServers};
+use claw_sim::hetzner::{Cloud, Handle, NameServer, Options, Request, ServerView, Status, serve, serve_dns};
 use tokio::sync::oneshot;
 
 use crate::machine::OPTIONS;
@@ -42,6 +43,9 @@ pub fn regions() -> bool {
 pub struct Region {
     pub handle: Handle,
     endpoint: String,
+    /// The name servers of its zone, and where they listen.
+    pub names: Vec<Arc<NameServer>>,
+    name_servers: String,
     /// What the machines are called begins with this; so is their network.
     name: String,
     /// What a new machine does not look at.
@@ -56,29 +60,51 @@ pub struct Region {
 impl Region {
     /// Returns a project whose machines have addresses of a range, which no other test uses.
     pub fn new(name: &str, range: &str) -> Self {
+        Self::build(name, range, true)
+    }
+
+    /// Returns a project without machines, for what is about the cloud alone.
+    pub fn bare(name: &str) -> Self {
+        Self::build(name, "203.0.113.0/24", false)
+    }
+
+    fn build(name: &str, range: &str, has_machines: bool) -> Self {
         let name = format!("claw-region-{name}");
         let turn = File::create(std::env::temp_dir().join(format!("{name}.lock"))).unwrap();
         turn.lock().unwrap();
-        sweep(&name);
-        docker(&["network", "create", "--subnet", range, &name]).expect("a network of the test's own");
+        if has_machines {
+            sweep(&name);
+            docker(&["network", "create", "--subnet", range, &name]).expect("a network of the test's own");
+        }
         let mut cloud = Cloud::new();
         cloud.settings.addresses_v4 = Some(range.to_owned());
         cloud.settings.durations_ms = DURATIONS_MS.map(|(name, time)| (name.to_owned(), time)).into();
         let zone = serde_json::json!({ "name": ZONE, "mode": "primary" }).to_string();
         cloud.handle(&Request::new("POST", "/v1/zones", "test", &zone), now_ms());
         let handle = Handle::new(cloud, now_ms, |_| ());
-        let (endpoint, stop) = serve_api(&handle);
+        let names = vec![Arc::new(NameServer::default()), Arc::new(NameServer::default())];
+        let Served { endpoint, name_servers, stop } = Served::new(&handle, &names);
         let (ignores_user_data, ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let keeper = Keeper { handle: handle.clone(), name: name.clone(), ignores: Arc::clone(&ignores_user_data) };
         let end = Arc::clone(&ending);
-        let keeper = Some(std::thread::spawn(move || keeper.keep(&end)));
-        Self { handle, endpoint, name, ignores_user_data, ending, keeper, _stop: stop, turn }
+        let keeper = has_machines.then(|| std::thread::spawn(move || keeper.keep(&end)));
+        Self { handle, endpoint, names, name_servers, name, ignores_user_data, ending, keeper, _stop: stop, turn }
     }
 
     /// Has a fleet's commands talk to this project.
     pub fn open_to(&self, fleet: &mut Fleet) {
         fleet.set("HCLOUD_ENDPOINT", &self.endpoint);
         fleet.set("HCLOUD_TOKEN", "test");
+        fleet.set("CLAW_NAMESERVERS", &self.name_servers);
+    }
+
+    /// Asks each name server about a name of the zone; nothing from one that does not answer.
+    pub fn look_up(&self, name: &str, kind: &str) -> Vec<Option<Vec<String>>> {
+        let servers: NameServers = self.name_servers.parse().unwrap();
+        let name = format!("{name}.{ZONE}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let said = runtime.block_on(servers.ask(&[], &name, kind));
+        said.into_iter().map(|one| Some(one.values.ok()?.into_iter().collect())).collect()
     }
 
     /// Has machines that are made from now on look at no user data, as where cloud-init fails.
@@ -144,8 +170,8 @@ impl Drop for Region {
         self.ending.store(true, Ordering::Relaxed);
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
+            sweep(&self.name);
         }
-        sweep(&self.name);
     }
 }
 
@@ -168,23 +194,42 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
-/// Serves the API until the sender is dropped.
-fn serve_api(handle: &Handle) -> (String, oneshot::Sender<()>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let endpoint = format!("http://{}/v1", listener.local_addr().unwrap());
-    let (stop, stopped) = oneshot::channel();
-    let served = handle.clone();
-    std::thread::spawn(move || {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            listener.set_nonblocking(true).unwrap();
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            tokio::select! {
-                ended = serve(served, listener, Options::default()) => ended.unwrap(),
-                _ = stopped => {}
-            }
+/// What is on loopback, until the sender is dropped.
+struct Served {
+    endpoint: String,
+    /// The addresses of the name servers, with commas in between.
+    name_servers: String,
+    stop: oneshot::Sender<()>,
+}
+
+impl Served {
+    /// Serves the API, and each of some name servers.
+    fn new(handle: &Handle, names: &[Arc<NameServer>]) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let endpoint = format!("http://{}/v1", listener.local_addr().unwrap());
+        let sockets: Vec<UdpSocket> =
+            names.iter().map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap().to_string());
+        let name_servers = addresses.collect::<Vec<_>>().join(",");
+        let (stop, stopped) = oneshot::channel();
+        let (served, names) = (handle.clone(), names.to_vec());
+        std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                listener.set_nonblocking(true).unwrap();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                for (socket, name) in sockets.into_iter().zip(names) {
+                    socket.set_nonblocking(true).unwrap();
+                    let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+                    tokio::spawn(serve_dns(served.clone(), socket, name));
+                }
+                tokio::select! {
+                    ended = serve(served, listener, Options::default()) => ended.unwrap(),
+                    _ = stopped => {}
+                }
+            });
         });
-    });
-    (endpoint, stop)
+        Self { endpoint, name_servers, stop }
+    }
 }
 
 /// Makes of the containers what the project says of its servers.

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::error::ApiError;
 use crate::names::{FLEET, NAME};
 use crate::pages::{Filter, List};
-use crate::wire::{Labels, Server};
+use crate::wire::{Labels, Server, Zone};
 
 /// For how long a list of machines counts as new: everybody who looks at the same moment shares one.
 const FRESH: Duration = Duration::from_secs(2);
@@ -26,6 +26,7 @@ pub struct Project {
     /// The API.
     pub client: Client,
     servers: Mutex<Option<Looked>>,
+    zones: Mutex<BTreeMap<String, Zone>>,
 }
 
 /// The machines as they were seen last, by the host's id, and when.
@@ -40,7 +41,7 @@ pub type Fleet = BTreeMap<String, Vec<Server>>;
 impl Project {
     /// Returns a project in which nothing was looked at yet.
     pub fn new(place: &str, fleet: &str, client: Client) -> Self {
-        Self { place: place.to_owned(), fleet: fleet.to_owned(), client, servers: Mutex::default() }
+        Self { place: place.to_owned(), fleet: fleet.to_owned(), client, servers: Mutex::default(), zones: Mutex::default() }
     }
 
     /// Returns the filter for everything that is ours.
@@ -90,6 +91,21 @@ impl Project {
         let found = self.client.servers(&self.ours_of(id)).await?.items;
         self.remember(id, found.clone()).await;
         Ok(found)
+    }
+
+    /// Keeps the zones as they were seen.
+    pub async fn remember_zones(&self, zones: &[Zone]) {
+        self.zones.lock().await.extend(zones.iter().map(|zone| (zone.name.clone(), zone.clone())));
+    }
+
+    /// Returns a zone, as it was seen before if it was.
+    pub async fn zone(&self, name: &str) -> Result<Option<Zone>, ApiError> {
+        if let Some(known) = self.zones.lock().await.get(name) {
+            return Ok(Some(known.clone()));
+        }
+        let found = self.client.zones(&Filter::named(name)).await?.items;
+        self.remember_zones(&found).await;
+        Ok(found.into_iter().find(|zone| zone.name == name))
     }
 
     /// Keeps what was seen of one host's machines.

@@ -11,6 +11,7 @@ use claw_core::observed::{Observation, Report};
 use claw_core::plan::Step;
 use claw_core::provider::{ApplyError, BoxFuture, Provider, StepContext};
 use claw_core::secret::Secrets;
+use claw_net::dns::{Ask, NameServers};
 
 use crate::adopt::{self, Stranger};
 use crate::client::Client;
@@ -23,12 +24,18 @@ use crate::steps::{self, Job};
 pub struct HetznerProvider {
     project: Arc<Project>,
     bear: Box<Bear>,
+    names: Arc<dyn Ask>,
 }
 
 impl HetznerProvider {
     /// Returns the provider of that name. `bear` makes what new machines are born with.
     pub fn new(place: &str, fleet: &str, client: Client, bear: Box<Bear>) -> Self {
-        Self { project: Arc::new(Project::new(place, fleet, client)), bear }
+        Self { project: Arc::new(Project::new(place, fleet, client)), bear, names: Arc::new(NameServers::Off) }
+    }
+
+    /// Has changed names looked up where they are served, until they are so; else nobody is asked.
+    pub fn with_names(self, names: Arc<dyn Ask>) -> Self {
+        Self { names, ..self }
     }
 
     /// Returns the way to find the machine of a host.
@@ -52,7 +59,7 @@ impl HetznerProvider {
     }
 
     async fn step(&self, step: &Step, ctx: StepContext<'_>) -> Result<Vec<Observation>, ApplyError> {
-        let job = Job { project: &self.project, step, ctx, bear: &*self.bear };
+        let job = Job { project: &self.project, step, ctx, bear: &*self.bear, names: &*self.names };
         match step.address.id.kind {
             Kind::Sshkey => steps::sshkey::apply(&job).await,
             Kind::Firewall => steps::firewall::apply(&job).await,

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod dns;
+mod resolve;
 pub mod firewall;
 pub mod server;
 pub mod sshkey;
@@ -10,6 +11,7 @@ use claw_core::machine::Bear;
 use claw_core::plan::Step;
 use claw_core::provider::{ApplyError, StepContext};
 use claw_core::value::{Fields, Value};
+use claw_net::dns::Ask;
 
 use crate::project::Project;
 
@@ -19,6 +21,7 @@ pub struct Job<'a> {
     pub step: &'a Step,
     pub ctx: StepContext<'a>,
     pub bear: &'a Bear,
+    pub names: &'a dyn Ask,
 }
 
 impl Job<'_> {

@@ -15,7 +15,7 @@ pub use catalog::{
     Architecture, Deprecation, Image, ImageStatus, ImageType, IpPricing, Location, LocationPrice, Price, Pricing,
     ServerType, ServerTypeLocation,
 };
-pub use dns::{Record, RecordType, Rrset, RrsetProtection, Zone, ZoneMode, ZoneStatus};
+pub use dns::{Delegation, DelegationStatus, Record, RecordType, Rrset, RrsetProtection, Zone, ZoneMode, ZoneStatus};
 pub use network::{
     AppliedTo, AppliedToType, Direction, Firewall, IpType, PrimaryIp, Protocol, Rule, SelectorRef, ServerRef, SshKey,
 };

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use claw_core::name::Address;
+use claw_core::provider::WARNING;
 use claw_core::text::clean;
 use claw_engine::event::{Event, EventKind, Listener};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -63,6 +64,10 @@ impl Listener for Progress {
         match &event.kind {
             EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => {}
             EventKind::StepStarted { address, .. } => self.begin(address),
+            EventKind::StepProgress { address, text } if text.starts_with(WARNING) => {
+                let text = clean(text.trim_start_matches(WARNING), 400);
+                self.line(format!("  {} {address} {text}", paint(YELLOW, "!")));
+            }
             EventKind::StepProgress { address, text } => self.with_running(|running| {
                 if let Some(bar) = running.get(address) {
                     bar.set_message(format!("{address}  {}", clean(text, 80)));

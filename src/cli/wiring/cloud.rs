@@ -16,6 +16,7 @@ use claw_core::ssh::PublicKey;
 use claw_engine::audit::{Audit, Deed};
 use claw_hetzner::{API, Client, HetznerProvider, RealTiming, Tell, Timing};
 use claw_host::{Bootstrap, host_key_pair, pin_label};
+use claw_net::dns::{Ask, BadServer, NameServers};
 use claw_net::http::{self, Call, Limits};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -94,7 +95,8 @@ fn open(
     let base = setup.env("HCLOUD_ENDPOINT").unwrap_or(API);
     let client = client(base, token, &from, hears, Arc::new(RealTiming::default()))?;
     let bear = bear(&fleet.meta.id, control.to_vec());
-    Ok(Project::Open(Arc::new(HetznerProvider::new(name, &fleet.meta.id, client, bear))))
+    let provider = HetznerProvider::new(name, &fleet.meta.id, client, bear).with_names(name_servers(setup)?);
+    Ok(Project::Open(Arc::new(provider)))
 }
 
 /// Returns one project of the fleet, in the real world or the simulated one, for what is not part of a plan.
@@ -135,6 +137,17 @@ pub fn prices(
         tokio::time::timeout(Duration::from_secs(PRICES_SECONDS_MAX), project.prices(location)).await
     });
     asked.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or_default()
+}
+
+/// Returns who is asked about names that were changed: the zones' own servers, unless CLAW_NAMESERVERS names others or says
+/// `off`. What another API than the vendor's keeps is not known to the vendor's servers.
+fn name_servers(setup: &Setup) -> Result<Arc<dyn Ask>, CommandError> {
+    let usual = if setup.env("HCLOUD_ENDPOINT").is_some() { NameServers::Off } else { NameServers::OfZone };
+    let named = setup.env("CLAW_NAMESERVERS").map(|text| text.parse().map(|named| (text, named))).transpose();
+    let named = named.map_err(|error: BadServer| {
+        CommandError::usage(format!("failed to {error}")).help("it is in CLAW_NAMESERVERS: unset it to ask the zone's own")
+    })?;
+    Ok(Arc::new(named.filter(|(text, _)| !text.is_empty()).map_or(usual, |(_, named)| named)))
 }
 
 /// Returns the client of a project.

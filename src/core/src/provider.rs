@@ -137,6 +137,9 @@ pub trait Provider: Send + Sync {
     }
 }
 
+/// How a line of progress begins that somebody has to hear of though the step goes on.
+pub const WARNING: &str = "warning: ";
+
 /// What a step may use.
 #[derive(Clone, Copy)]
 pub struct StepContext<'a> {
@@ -144,7 +147,7 @@ pub struct StepContext<'a> {
     pub desired: &'a Desired,
     /// Secret values.
     pub secrets: &'a dyn Secrets,
-    /// Told what goes on while it takes long.
+    /// Told what goes on while it takes long. What begins with [`WARNING`] stays to be read.
     pub progress: &'a (dyn Fn(&str) + Send + Sync),
 }
 

@@ -6,6 +6,7 @@ mod actions;
 mod answer;
 mod body;
 mod catalog;
+mod dns;
 mod faults;
 mod firewall_rules;
 mod firewalls;
@@ -41,6 +42,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use body::{Request, Response};
+pub use dns::{NameServer, serve_dns};
 pub use faults::CloudFaults;
 pub use look::ServerView;
 pub use poke::{Poke, PokeError};

@@ -41,6 +41,7 @@ pub async fn observe(project: &Project, desired: &Desired) -> Names {
         Ok(zones) => zones,
         Err(why) => return Names { observations: unknown(None, &why), incomplete: Some(why) },
     };
+    project.remember_zones(&zones).await;
     let named = |name: &str| desired.zones.iter().any(|zone| zone.place == project.place && zone.name == name);
     let mut seen = Vec::new();
     for zone in desired.zones.iter().filter(|zone| zone.place == project.place) {

@@ -4,13 +4,13 @@ use claw_core::observed::Observation;
 use claw_core::provider::ApplyError;
 use claw_core::value::{Fields, Value};
 
-use super::Job;
+use super::{Job, resolve};
 use crate::error::Code;
 use crate::names;
 use crate::ops::NewRrset;
 use crate::pages::Filter;
 use crate::records::{self, SetName};
-use crate::wire::{Rrset, Zone};
+use crate::wire::Rrset;
 
 /// Does a step about a record set.
 pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
@@ -46,6 +46,9 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
         }
     };
     client.wait(&actions).await?;
+    if let Some(after) = job.step.action.after() {
+        resolve::until_served(job, zone, set.kind.as_str(), after).await?;
+    }
     Ok(Vec::new())
 }
 
@@ -89,8 +92,7 @@ async fn zone_ttl(job: &Job<'_>, zone: &str, standing: &Rrset) -> Result<Option<
     if standing.ttl.is_some() {
         return Ok(None);
     }
-    let zones: Vec<Zone> = job.project.client.zones(&Filter::named(zone)).await?.items;
-    Ok(zones.first().and_then(|zone| zone.ttl))
+    Ok(job.project.zone(zone).await?.and_then(|zone| zone.ttl))
 }
 
 fn ttl(fields: &Fields) -> Option<u32> {

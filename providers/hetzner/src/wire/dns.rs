@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Protection, open};
+use super::{Labels, Protection, open, or_default};
 
 open! {
     /// Where a zone's records are kept.
@@ -38,6 +38,33 @@ pub struct Zone {
     pub labels: Labels,
     /// What is refused.
     pub protection: Option<Protection>,
+    /// Who answers for it.
+    pub authoritative_nameservers: Option<Delegation>,
+}
+
+/// Who answers for a zone, and whether its registrar says so, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Delegation {
+    /// The name servers that have its records.
+    #[serde(default, deserialize_with = "or_default")]
+    pub assigned: Vec<String>,
+    /// Those that the zone above it names.
+    #[serde(default, deserialize_with = "or_default")]
+    pub delegated: Vec<String>,
+    /// Whether the two fit.
+    pub delegation_status: Option<DelegationStatus>,
+}
+
+open! {
+    /// How the name servers of a zone fit those that the zone above it names.
+    DelegationStatus {
+        Valid = "valid",
+        PartiallyValid = "partially-valid",
+        Invalid = "invalid",
+        Lame = "lame",
+        Unregistered = "unregistered",
+        Unknown = "unknown",
+    }
 }
 
 open! {

@@ -107,6 +107,12 @@ impl Handle {
         result
     }
 
+    /// Looks at the project at the present moment, and changes nothing.
+    pub(super) fn look<T>(&self, see: impl FnOnce(&Cloud, u64) -> T) -> T {
+        let now_ms = (self.0.clock)();
+        see(&self.lock(), now_ms)
+    }
+
     /// Answers a request without a wire, and without faults.
     pub fn call(&self, request: &Request) -> Response {
         let mut cloud = self.lock();

@@ -30,6 +30,8 @@ pub struct Settings {
     pub speed: f64,
     /// Commands whose next actions end in an error, and how many.
     pub failing: BTreeMap<String, u32>,
+    /// Zones whose registrar names other name servers.
+    pub delegated_elsewhere: BTreeSet<String>,
     /// The range that the first IPv4 addresses come from, such as `203.0.113.0/28`, without its first one, its gateway's and
     /// its last: so that real machines in a network of that range can have them. Those for documentation come after.
     pub addresses_v4: Option<String>,
@@ -52,6 +54,7 @@ impl Default for Settings {
             durations_ms: BTreeMap::new(),
             speed: 1.0,
             failing: BTreeMap::new(),
+            delegated_elsewhere: BTreeSet::new(),
             addresses_v4: None,
             datacenters: false,
         }

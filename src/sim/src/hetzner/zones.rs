@@ -226,13 +226,16 @@ impl Listed for Zone {
         Some(&self.labels)
     }
 
-    fn render(&self, _cloud: &Cloud) -> Json {
+    fn render(&self, cloud: &Cloud) -> Json {
+        let elsewhere = cloud.settings.delegated_elsewhere.contains(&self.name);
+        let delegated: &[&str] = if elsewhere { &["ns1.example.net."] } else { &NAMESERVERS };
         json!({
             "id": self.id, "name": self.name, "labels": self.labels, "created": timestamp(self.created_ms),
             "mode": if self.secondary { "secondary" } else { "primary" }, "ttl": self.ttl, "status": "ok",
             "primary_nameservers": self.primaries, "protection": { "delete": self.protected }, "registrar": "other",
             "authoritative_nameservers": {
-                "assigned": NAMESERVERS, "delegated": NAMESERVERS, "delegation_status": "valid",
+                "assigned": NAMESERVERS, "delegated": delegated,
+                "delegation_status": if elsewhere { "invalid" } else { "valid" },
                 "delegation_last_check": timestamp(self.created_ms),
             },
             "record_count": self.rrsets.values().map(|rrset| rrset.records.len()).sum::<usize>(),
