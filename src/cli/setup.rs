@@ -25,11 +25,13 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "CLAW_IDENTITY",
     "DOCKER_HOST",
     // where tests and other people's simulators answer instead of the cloud
     "HCLOUD_ENDPOINT",
+    // who is asked about names instead of their zones' servers; `off` asks nobody
+    "CLAW_NAMESERVERS",
     "HOME",
     "USER",
     "XDG_RUNTIME_DIR",

@@ -76,6 +76,9 @@ impl Access {
                 }
                 Err(error) => error,
             };
+            if nobody_heard(&error) {
+                door.locked().give_back();
+            }
             log.say(Event::Refused { why: error.to_string() });
             // A jump host was already tried with the same patience.
             // Who only looks takes silence for an answer: it took long enough to hear.
@@ -167,6 +170,12 @@ impl Door {
     fn locked(&self) -> MutexGuard<'_, Attempts> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether no sshd can have counted an attempt: the port is closed, or there is no machine.
+fn nobody_heard(error: &SshError) -> bool {
+    let SshError::Unreachable { why, .. } = error else { return false };
+    ["connection refused", "no route to host", NOTHING_ANSWERS].iter().any(|text| why.starts_with(text))
 }
 
 /// Opens the way to a target's sshd through a jump host. The target not answering there is the target's trouble.

@@ -42,6 +42,11 @@ impl Attempts {
         Ok(())
     }
 
+    /// Takes the last attempt back: nothing listened, so no sshd counts it. A machine that boots is asked often.
+    pub(crate) fn give_back(&mut self) {
+        self.recent.pop_back();
+    }
+
     /// Notes that a login worked, which ends every block.
     pub(crate) fn succeeded(&mut self) {
         self.failures_in_row = 0;
@@ -69,6 +74,16 @@ mod tests {
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
+    }
+
+    #[test]
+    fn what_nobody_heard_does_not_count() {
+        let (policy, mut attempts, start) = (Policy::default(), Attempts::default(), Instant::now());
+        for second in 0..50 {
+            attempts.take(&policy, start + seconds(second)).expect("nothing counts");
+            attempts.give_back();
+        }
+        assert_eq!(attempts.total(), 50);
     }
 
     #[test]
