@@ -258,9 +258,8 @@ fn a_machine_that_did_not_take_its_user_data_is_said_to_be_such() {
 fn names_are_done_when_their_own_servers_say_so() {
     use std::sync::atomic::Ordering::Relaxed;
     let region = Region::bare("names");
-    let records = |value: &str| {
-        format!("[[dns.\"{ZONE}\".records]]\nname = \"www\"\ntype = \"A\"\nvalues = [\"{value}\"]\n")
-    };
+    let records =
+        |value: &str| format!("[[dns.\"{ZONE}\".records]]\nname = \"www\"\ntype = \"A\"\nvalues = [\"{value}\"]\n");
     let more = "[[dns.\"brabec.example\".records]]\nname = \"@\"\ntype = \"TXT\"\nvalues = [\"v=spf1 \\\"mx\\\" -all\"]\n\
         [[dns.\"brabec.example\".records]]\nname = \"@\"\ntype = \"MX\"\nvalues = [\"10 mail.brabec.example.\"]\n\
         [[dns.\"brabec.example\".records]]\nname = \"@\"\ntype = \"CAA\"\nvalues = [\"0 issue \\\"ca.example\\\"\"]\n\

@@ -170,7 +170,9 @@ impl CloudHost {
                 return Err(ApplyError::fatal(format!("find the machine of {}: there is none", self.place))
                     .help("apply again: the machine is made first"));
             }
-            Way::Unborn(why) | Way::Away(why) => return Err(ApplyError::fatal(format!("reach the machine of {}: {why}", self.place))),
+            Way::Unborn(why) | Way::Away(why) => {
+                return Err(ApplyError::fatal(format!("reach the machine of {}: {why}", self.place)));
+            }
             Way::To(found, host) => (found, host),
         };
         let seen = host.apply(step, ctx).await?;
@@ -304,6 +306,11 @@ impl Operate for CloudHost {
             let Ok(Whereabouts::Here(found)) = self.locate.find().await else {
                 return Err(OperateError::new(format!("{what}: the machine is gone")));
             };
+            if found.pins.next.is_some() {
+                // it may show either now: a third would leave it without the pin of the one it shows
+                return Err(OperateError::new(format!("{what}: the machine is on its way to a new one already"))
+                    .help("`claw apply` ends that first"));
+            }
             self.locate.pin(Pins { next: Some(pin_label(&made)), ..found.pins }).await.map_err(told)?;
             Ok(made)
         })

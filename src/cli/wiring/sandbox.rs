@@ -98,7 +98,7 @@ fn path(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn keep(path: &Path, cloud: &Cloud) {
-    let draft = path.with_extension("json.new");
+    let draft = path.with_extension(format!("json.{}", std::process::id()));
     let kept = serde_json::to_vec(cloud).map_err(std::io::Error::other).and_then(|bytes| {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(&draft, bytes)?;
@@ -154,7 +154,7 @@ pub enum CloudPoke {
 fn machine(cloud: Handle, fleet: &str, id: &str) -> impl Fn() -> Machine + Send + Sync + 'static {
     let marks = [("claw-fleet", fleet), ("claw-name", id)].map(|(key, value)| (key.to_owned(), value.to_owned()));
     move || {
-        let servers = cloud.with(|cloud, _| cloud.view_servers());
+        let servers = cloud.read(Cloud::view_servers);
         let mine = |labels: &BTreeMap<String, String>| marks.iter().all(|(key, value)| labels.get(key) == Some(value));
         match servers.iter().find(|server| mine(&server.labels)) {
             None => Machine::Nowhere,
