@@ -153,8 +153,8 @@ fn a_fleet_comes_up_lives_and_goes_with_real_machines() {
     laps.lap("rotate host-key");
 
     // a machine that shows a key nobody knows is not talked to
-    let other = "rm /etc/ssh/ssh_host_ed25519_key* /var/lib/claw/keys/*; f=$(sshd -T | sed -n 's/^hostkey //p' | head -1); \
-        ssh-keygen -q -t ed25519 -N '' -f $f; kill -HUP $(cat /run/sshd.pid); cut -d' ' -f1,2 $f.pub";
+    let other = "f=$(sshd -T | sed -n 's/^hostkey //p' | head -1); rm -f $f $f.pub; \
+        ssh-keygen -q -t ed25519 -N '' -C '' -f $f; kill -HUP $(cat /run/sshd.pid); cut -d' ' -f1,2 $f.pub";
     let shown: PublicKey = region.run("shared", other).parse().unwrap();
     let pinned = region.server("shared").labels[PIN].clone();
     let ran = plan(&fleet).exits(3).says("hard stop").says(&shown.fingerprint());
