@@ -338,4 +338,3 @@ boot engine
 for _ in {1..300}; do docker version >/dev/null 2>&1 && break; sleep 0.1; done
 docker load -q -i /srv/images.tar && rm /srv/images.tar
 ";
-

@@ -41,7 +41,13 @@ pub type Fleet = BTreeMap<String, Vec<Server>>;
 impl Project {
     /// Returns a project in which nothing was looked at yet.
     pub fn new(place: &str, fleet: &str, client: Client) -> Self {
-        Self { place: place.to_owned(), fleet: fleet.to_owned(), client, servers: Mutex::default(), zones: Mutex::default() }
+        Self {
+            place: place.to_owned(),
+            fleet: fleet.to_owned(),
+            client,
+            servers: Mutex::default(),
+            zones: Mutex::default(),
+        }
     }
 
     /// Returns the filter for everything that is ours.

@@ -2,8 +2,8 @@
 
 pub mod address;
 pub mod dns;
-mod resolve;
 pub mod firewall;
+mod resolve;
 pub mod server;
 pub mod sshkey;
 

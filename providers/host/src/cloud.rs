@@ -170,7 +170,9 @@ impl CloudHost {
                 return Err(ApplyError::fatal(format!("find the machine of {}: there is none", self.place))
                     .help("apply again: the machine is made first"));
             }
-            Way::Unborn(why) | Way::Away(why) => return Err(ApplyError::fatal(format!("reach the machine of {}: {why}", self.place))),
+            Way::Unborn(why) | Way::Away(why) => {
+                return Err(ApplyError::fatal(format!("reach the machine of {}: {why}", self.place)));
+            }
             Way::To(found, host) => (found, host),
         };
         let seen = host.apply(step, ctx).await?;

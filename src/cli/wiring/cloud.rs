@@ -145,7 +145,8 @@ fn name_servers(setup: &Setup) -> Result<Arc<dyn Ask>, CommandError> {
     let usual = if setup.env("HCLOUD_ENDPOINT").is_some() { NameServers::Off } else { NameServers::OfZone };
     let named = setup.env("CLAW_NAMESERVERS").map(|text| text.parse().map(|named| (text, named))).transpose();
     let named = named.map_err(|error: BadServer| {
-        CommandError::usage(format!("failed to {error}")).help("it is in CLAW_NAMESERVERS: unset it to ask the zone's own")
+        CommandError::usage(format!("failed to {error}"))
+            .help("it is in CLAW_NAMESERVERS: unset it to ask the zone's own")
     })?;
     Ok(Arc::new(named.filter(|(text, _)| !text.is_empty()).map_or(usual, |(_, named)| named)))
 }

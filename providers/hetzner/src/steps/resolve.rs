@@ -54,8 +54,9 @@ async fn watch<F: Future<Output = Vec<Said>>>(
             }
             Outcome::Wrong(who) if timing.now().saturating_sub(begun) >= WAIT_MAX => {
                 let seconds = WAIT_MAX.as_secs();
-                return Err(ApplyError::fatal(format!("see {name} served everywhere within {seconds} s: {who}"))
-                    .help("the zone has it right, and its name servers should follow: ask the vendor why they do not"));
+                return Err(ApplyError::fatal(format!("see {name} served everywhere within {seconds} s: {who}")).help(
+                    "the zone has it right, and its name servers should follow: ask the vendor why they do not",
+                ));
             }
             Outcome::Silent(_) => silent += 1,
             Outcome::Wrong(_) => say("waiting until the zone's name servers have it"),
@@ -151,7 +152,11 @@ mod tests {
             *look += 1;
             vec![looks[looks.len().min(*look) - 1].clone()]
         };
-        let say = |text: &str| told.lock().map(|mut told: std::sync::MutexGuard<'_, Vec<String>>| told.push(text.to_owned())).expect("one at a time");
+        let say = |text: &str| {
+            told.lock()
+                .map(|mut told: std::sync::MutexGuard<'_, Vec<String>>| told.push(text.to_owned()))
+                .expect("one at a time")
+        };
         let wanted = BTreeSet::from(["192.0.2.1".to_owned()]);
         let ended = watch(ask, &timing, ("www.example.org", &wanted), &say).await;
         (ended.map_err(|error| error.reason), told.into_inner().expect("nobody else"))

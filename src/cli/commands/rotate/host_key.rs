@@ -92,8 +92,10 @@ impl HostKey {
     /// Both pins stand beside the machine until it shows the next key: there is nothing to write here, and nothing to finish.
     fn at_a_cloud(&self, session: &Session, subject: &Subject, key: &str) -> Outcome {
         if self.finish {
-            return Err(CommandError::failed(format!("there is nothing to finish: the pins of {key} stand at its cloud"))
-                .help("`claw apply` has it show the next key and then keeps that pin alone"));
+            return Err(CommandError::failed(format!(
+                "there is nothing to finish: the pins of {key} stand at its cloud"
+            ))
+            .help("`claw apply` has it show the next key and then keeps that pin alone"));
         }
         let made = super::super::wait(subject.operate()?.new_host_key())?.map_err(told)?;
         record(session, key, &format!("a next host key was made: {}", made.fingerprint()));

@@ -174,7 +174,8 @@ fn look_up(question: &Question, zones: &[Zone]) -> Said {
     let within = if within.is_empty() { "@" } else { within };
     let names: BTreeMap<&str, ()> = zone.rrsets.values().map(|set| (set.name.as_str(), ())).collect();
     let exists = |name: &str| {
-        name == "@" || names.keys().any(|one| *one == name || one.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')))
+        name == "@"
+            || names.keys().any(|one| *one == name || one.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')))
     };
     let owner = if exists(within) { Some(within.to_owned()) } else { wildcard(within, &names) };
     let mut said = Said { flags: AUTHORITATIVE, ..Said::default() };
@@ -381,7 +382,8 @@ mod tests {
         }
         let mut large = zones;
         let set = large[0].rrsets.get_mut("www/A").unwrap();
-        set.records = (0..40).map(|nth| super::super::state::Record { value: format!("192.0.2.{nth}"), comment: None }).collect();
+        set.records =
+            (0..40).map(|nth| super::super::state::Record { value: format!("192.0.2.{nth}"), comment: None }).collect();
         let asked = query("www.example.com", "A");
         let said = answer(&asked, &large).unwrap();
         assert!(said[2] & 0x02 != 0 && said[7] == 0, "{said:02x?}");
