@@ -11,6 +11,7 @@ mod bootstrap;
 mod chaos;
 mod clients;
 mod clouds;
+mod conformance;
 mod docker;
 mod hetzner;
 mod hosts;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use claw_sim::hetzner::CloudFaults;
 
-use super::lab::{Applied, CloudLab, NONE};
+use super::lab::{Applied, CloudLab, Ending, NONE};
 use super::story::STORY;
 
 /// How many lives are told.
@@ -16,7 +16,7 @@ const SEEDS: u64 = 100;
 /// How often claw is run in bad weather before it is calm, in each chapter.
 const STORMS: u64 = 2;
 /// How many lives are told at once.
-const WORKERS: usize = 2;
+const WORKERS: usize = 4;
 /// After this many breaches the test ends: they tend to be the same.
 const BREACHES_MAX: usize = 5;
 
@@ -82,7 +82,7 @@ fn live(seed: u64, tally: &mut Tally) {
             let nth = seed * 100 + at as u64 * 10 + storm;
             let mut weather = CloudFaults::new(nth, 20 + nth % 41);
             weather.hang = Duration::from_millis(3);
-            let applied = lab.apply_with(Some(weather), None);
+            let applied = lab.apply_with(Some(weather), Ending::Natural);
             tally.applies += 1;
             let lines = || applied.looks.iter().chain(&applied.deeds);
             tally.requests += lines().count();

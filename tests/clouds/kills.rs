@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::lab::{CloudLab, Kill, NONE};
+use super::lab::{CloudLab, Ending, NONE};
 use super::story::{Chapter, STORY};
 
 /// Every how-manieth instant is taken unless the environment says.
@@ -41,9 +41,9 @@ fn sweep(lab: &CloudLab, chapter: &Chapter, others: &BTreeSet<String>) -> (usize
     let stride = std::env::var("CLAW_CHAOS_STRIDE").map_or(STRIDE, |text| text.parse().unwrap());
     let whole = lab.fork().apply().ok();
     let (requests, events) = (whole.deeds.len(), whole.outcome.events.len());
-    let mut kills: Vec<Kill> = (1..=requests).flat_map(|at| [Kill::Before(at), Kill::After(at)]).collect();
-    kills.extend((1..=events).map(Kill::Event));
-    let kills: Vec<Kill> = kills.into_iter().step_by(stride).collect();
+    let mut kills: Vec<Ending> = (1..=requests).flat_map(|at| [Ending::Before(at), Ending::After(at)]).collect();
+    kills.extend((1..=events).map(Ending::Event));
+    let kills: Vec<Ending> = kills.into_iter().step_by(stride).collect();
     let instants = kills.len();
     let todo = Mutex::new(kills.into_iter().map(|kill| (kill, lab.fork())).collect::<Vec<_>>());
     let breaches = Mutex::new(Vec::new());
@@ -53,7 +53,7 @@ fn sweep(lab: &CloudLab, chapter: &Chapter, others: &BTreeSet<String>) -> (usize
                 loop {
                     let next = todo.lock().unwrap().pop();
                     let Some((kill, lab)) = next else { return };
-                    let found = mend(&lab, kill, others);
+                    let found = mend(&lab, &kill, others);
                     let mut breaches = breaches.lock().unwrap();
                     breaches.extend(found.map(|breach| format!("{}, killed {kill:?}: {breach}", chapter.name)));
                     if breaches.len() >= BREACHES_MAX {
@@ -67,8 +67,8 @@ fn sweep(lab: &CloudLab, chapter: &Chapter, others: &BTreeSet<String>) -> (usize
 }
 
 /// Kills at one instant, and runs anew. Returns what is wrong then.
-fn mend(lab: &CloudLab, kill: Kill, others: &BTreeSet<String>) -> Option<String> {
-    let killed = lab.apply_with(None, Some(kill));
+fn mend(lab: &CloudLab, kill: &Ending, others: &BTreeSet<String>) -> Option<String> {
+    let killed = lab.apply_with(None, kill.clone());
     // steps of one run overlap anew each time: it may come to its end some requests earlier
     if let Some(summary) = killed.outcome.summary.filter(|summary| summary.failed > 0) {
         return Some(format!("it was not killed, and yet {summary:?}"));

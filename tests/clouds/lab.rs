@@ -95,15 +95,19 @@ pub struct CloudLab {
     runtime: Runtime,
 }
 
-/// When a run is ended, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kill {
-    /// Before the cloud hears of a request.
+/// What becomes of a run. Its requests and its events are counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing ends it but itself.
+    Natural,
+    /// It is killed before the cloud hears of a request.
     Before(usize),
-    /// When the cloud has done a request, before claw hears of that.
+    /// It is killed when the cloud has done a request, before it hears of that.
     After(usize),
-    /// When claw has written an event down.
+    /// It is killed when it has written an event down.
     Event(usize),
+    /// Somebody does something when the cloud has done a request.
+    Poke(usize, Poke),
 }
 
 /// What one apply came to.
@@ -221,41 +225,54 @@ impl CloudLab {
 
     /// Looks and plans, as a new process.
     pub fn plan(&self) -> Plan {
-        self.within(Options::default(), |base| self.lab.plan_against(&self.look(&self.providers(base))))
+        self.plan_through(Options::default())
+    }
+
+    /// The same, with the project served in another way.
+    pub fn plan_through(&self, options: Options) -> Plan {
+        self.within(options, |base| self.lab.plan_against(&self.look(&self.providers(base))))
+    }
+
+    /// Returns the plan as text, one line per thing.
+    pub fn text(&self) -> String {
+        crate::lab::text(&self.plan())
     }
 
     /// Looks, plans and applies, as a new process.
     pub fn apply(&self) -> Applied {
-        self.apply_with(None, None)
+        self.apply_with(None, Ending::Natural)
     }
 
-    /// The same while the cloud misbehaves, and until the run is killed.
-    pub fn apply_with(&self, faults: Option<CloudFaults>, kill: Option<Kill>) -> Applied {
+    /// The same while the cloud misbehaves, or until something happens.
+    pub fn apply_with(&self, faults: Option<CloudFaults>, ending: Ending) -> Applied {
         let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
         let (is_armed, end) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
         let mut options = Options { faults, ..Options::default() };
         let (hears, ends, armed) = (Arc::clone(&log), Arc::clone(&end), Arc::clone(&is_armed));
-        let done = AtomicUsize::new(0);
+        let (cloud, last, done) = (self.cloud.clone(), ending.clone(), AtomicUsize::new(0));
         options.log = Some(Box::new(move |line| {
             hears.lock().unwrap().push(line.clone());
-            let number = done.fetch_add(usize::from(armed.load(Ordering::SeqCst)), Ordering::SeqCst) + 1;
-            if armed.load(Ordering::SeqCst) && kill == Some(Kill::After(number)) {
-                ends.notify_one();
+            if !armed.load(Ordering::SeqCst) {
+                return;
+            }
+            let number = done.fetch_add(1, Ordering::SeqCst) + 1;
+            match &last {
+                Ending::After(last) if *last == number => ends.notify_one(),
+                Ending::Poke(last, poke) if *last == number => {
+                    cloud.with(|cloud, now_ms| cloud.poke(poke, now_ms)).unwrap();
+                }
+                _ => {}
             }
         }));
         let (ends, armed, asked) = (Arc::clone(&end), Arc::clone(&is_armed), AtomicUsize::new(0));
+        let last = if let Ending::Before(last) = ending { last } else { usize::MAX };
         options.door = Some(Box::new(move |_| {
-            if !armed.load(Ordering::SeqCst) {
-                return true;
+            let number = asked.fetch_add(usize::from(armed.load(Ordering::SeqCst)), Ordering::SeqCst) + 1;
+            let is_over = armed.load(Ordering::SeqCst) && number >= last;
+            if is_over {
+                ends.notify_one();
             }
-            let number = asked.fetch_add(1, Ordering::SeqCst) + 1;
-            match kill {
-                Some(Kill::Before(last)) if number >= last => {
-                    ends.notify_one();
-                    false
-                }
-                _ => true,
-            }
+            !is_over
         }));
         self.within(options, |base| {
             let providers = self.providers(base);
@@ -263,10 +280,7 @@ impl CloudLab {
             let plan = self.lab.plan_against(&observed);
             let looks = std::mem::take(&mut *log.lock().unwrap());
             is_armed.store(true, Ordering::SeqCst);
-            let doom = match kill {
-                Some(Kill::Event(last)) => Some((last, Arc::clone(&end))),
-                _ => None,
-            };
+            let doom = if let Ending::Event(last) = ending { Some((last, Arc::clone(&end))) } else { None };
             let ear = Ear { doom, ..Ear::default() };
             let outcome = self.lab.run_in(&self.runtime, (&plan, &observed), &providers, 8, &end, ear);
             let deeds = std::mem::take(&mut *log.lock().unwrap());
@@ -344,23 +358,24 @@ impl CloudLab {
 
     /// Returns what is wrong with the project, as somebody else sees it who knows what the fleet wants.
     pub fn breaches(&self) -> Vec<String> {
+        let things = self.things();
         let mut breaches = Vec::new();
-        let (marked, wanted) = (self.marked(), self.wanted());
+        let ours = || things.iter().filter(|thing| thing.is_ours);
+        let (marked, wanted) = (ours().map(|thing| thing.name.clone()).collect::<Vec<_>>(), self.wanted());
         if marked != wanted {
             breaches.push(format!("in the project is {marked:#?}, and shall be {wanted:#?}"));
         }
-        for server in self.things().into_iter().filter(|thing| thing.is_ours && thing.name.starts_with("server ")) {
-            breaches.extend(self.odd_server(&server));
-        }
+        let servers = ours().filter(|thing| thing.name.starts_with("server "));
+        breaches.extend(servers.filter_map(|server| Self::odd_server(server, &things)));
         breaches
     }
 
     /// Returns what is odd about a machine of the fleet.
-    fn odd_server(&self, server: &Thing) -> Option<String> {
+    fn odd_server(server: &Thing, things: &[Thing]) -> Option<String> {
         let net = &server.json["public_net"];
         let id = |kind: &str| {
             let name = server.name.replace("server", "address");
-            let own = self.things().into_iter().find(|thing| thing.name == format!("{name} {kind}"));
+            let own = things.iter().find(|thing| thing.is_ours && thing.name == format!("{name} {kind}"));
             own.map_or(Json::Null, |own| own.json["id"].clone())
         };
         let firewalls = net["firewalls"].as_array().map_or(0, Vec::len);
@@ -455,7 +470,7 @@ impl Applied {
     pub fn ok(self) -> Self {
         let summary = self.outcome.summary.clone().unwrap();
         let done = (summary.done, summary.failed) == (self.plan.steps.len(), 0);
-        assert!(done, "{}\n{}", crate::lab::text(&self.plan), self.failures());
+        assert!(done, "{summary:?}\n{}\n{}", crate::lab::text(&self.plan), self.failures());
         self
     }
 

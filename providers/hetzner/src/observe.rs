@@ -44,18 +44,14 @@ pub async fn observe(project: &Project, desired: &Desired) -> Report {
         zones::observe(project, desired),
     );
     let keys = whole(keys);
-    if let Err(why) = &servers
-        && keys.is_err()
-        && firewalls.is_err()
-        && ips.is_err()
-    {
+    if let (Err(_), Err(_), Err(why)) = (&keys, &firewalls, &servers) {
         // one cause, told once
         return Report { place: project.place.clone(), incomplete: Some(why.clone()), ..Report::default() };
     }
     let keys = keys.map(|keys| by_name(keys, |key: &SshKey| &key.labels));
     let firewalls = whole(firewalls).map(|all| by_name(all, |one: &Firewall| &one.labels));
     let ips = whole(ips).map(|all| grouped(all, |one: &PrimaryIp| &one.labels));
-    let mut look = Look { project, desired, observations: Vec::new() };
+    let mut look = Look { project, desired, observations: dns.observations, incomplete: dns.incomplete };
     look.kind(Kind::Sshkey, keys.map(|keys| keys.into_iter().map(|(name, key)| (name, of_key(&key))).collect()));
     let sets = firewalls.as_ref().map(|all| all.iter().map(|(name, one)| (name.clone(), of_firewall(one))).collect());
     look.kind(Kind::Firewall, sets.map_err(String::clone));
@@ -66,8 +62,8 @@ pub async fn observe(project: &Project, desired: &Desired) -> Report {
     let taken = look.names_taken(&servers).await;
     look.servers(servers, firewalls.ok(), ips.ok());
     look.foreign_servers(taken);
-    look.observations.extend(dns);
-    let mut report = Report { place: project.place.clone(), observations: look.observations, ..Report::default() };
+    let Look { observations, incomplete, .. } = look;
+    let mut report = Report { place: project.place.clone(), observations, incomplete, ..Report::default() };
     report.facts = prices(project, desired, &report, types.map(|types| types.items).ok(), pricing.ok());
     report
 }
@@ -91,6 +87,8 @@ struct Look<'a> {
     project: &'a Project,
     desired: &'a Desired,
     observations: Vec<Observation>,
+    /// Why what is left over may not be seen.
+    incomplete: Option<String>,
 }
 
 impl Look<'_> {
@@ -101,8 +99,18 @@ impl Look<'_> {
     /// Takes a kind in: each thing that was seen, or that none of those the fleet wants could be.
     fn kind(&mut self, kind: Kind, seen: Kinds<Actual>) {
         match seen {
-            Ok(seen) => seen.into_iter().for_each(|(name, actual)| self.push(kind, &name, State::Present(actual))),
+            Ok(seen) => {
+                self.absent(kind, |name| seen.contains_key(name));
+                seen.into_iter().for_each(|(name, actual)| self.push(kind, &name, State::Present(actual)));
+            }
             Err(why) => self.unknown(kind, &why),
+        }
+    }
+
+    /// A kind that was listed whole says what is not there, also where another kind was not.
+    fn absent(&mut self, kind: Kind, is_there: impl Fn(&str) -> bool) {
+        for name in self.wanted(kind).into_iter().filter(|name| !is_there(name)) {
+            self.push(kind, &name, State::Absent);
         }
     }
 
@@ -110,6 +118,7 @@ impl Look<'_> {
         for name in self.wanted(kind) {
             self.push(kind, &name, State::Unknown { why: why.to_owned() });
         }
+        self.incomplete.get_or_insert_with(|| why.to_owned());
     }
 
     fn wanted(&self, kind: Kind) -> Vec<String> {
@@ -135,6 +144,7 @@ impl Look<'_> {
             Ok(servers) => servers,
             Err(why) => return self.unknown(Kind::Server, &why),
         };
+        self.absent(Kind::Server, |name| servers.contains_key(name));
         for (name, same) in servers {
             let [server] = same.as_slice() else {
                 let names: Vec<String> = same.iter().map(|one| clean(&one.name, 80)).collect();

@@ -688,6 +688,42 @@ mod tests {
         assert_eq!(words, "delete volume/a\ndelete container/a\ndelete host/h\ndelete access/h");
     }
 
+    /// An agent `a` on a machine of its own, made by the cloud `p`, whose place is `q`.
+    fn own_machine() -> Case {
+        let mut case = Case::default()
+            .wants("p", "address/a", json!({}))
+            .wants("p", "server/a", json!({}))
+            .wants("q", "access/a", json!({}))
+            .wants("q", "volume/a", json!({}));
+        case.desired.places = ["p", "q", "r"].map(str::to_owned).into();
+        let card = crate::desired::HostCard { name: "q".to_owned(), cloud: Some("p".to_owned()), ..Default::default() };
+        case.desired.hosts.insert("a".to_owned(), card);
+        case
+    }
+
+    #[test]
+    fn a_machine_that_stands_holds_up_nothing_that_shall_be_on_it() {
+        let case = own_machine().has("p", "address/a", json!({})).has("p", "server/a", json!({}));
+        assert_eq!(case.words(), "create access/a\ncreate volume/a");
+        let case = own_machine().has("p", "server/a", json!({})).has("q", "volume/a", json!({}));
+        assert_eq!(case.words(), "create address/a\ncreate access/a");
+    }
+
+    #[test]
+    fn no_machine_is_made_for_an_agent_whose_data_is_elsewhere() {
+        let case = own_machine().has("r", "volume/a", json!({}));
+        let held = "held delete volume/a data\nheld create address/a moved\nheld create server/a moved\n\
+                    held create access/a moved\nheld create volume/a moved";
+        let words = case.words();
+        assert_eq!(sorted(&words), sorted(held));
+    }
+
+    fn sorted(words: &str) -> Vec<&str> {
+        let mut lines: Vec<&str> = words.lines().collect();
+        lines.sort_unstable();
+        lines
+    }
+
     #[test]
     fn a_suspended_host_suspends_what_is_on_it() {
         let mut case = Case::default().wants("h", "host/x", json!({})).wants("h", "volume/a", json!({}));

@@ -46,7 +46,7 @@ pub use dns::{NameServer, serve_dns};
 pub use faults::CloudFaults;
 pub use look::ServerView;
 pub use poke::{Poke, PokeError};
-pub use serve::{Door, Handle, LogLine, LogSink, Options, serve};
+pub use serve::{Bend, Door, Handle, LogLine, LogSink, Options, serve};
 pub use settings::Settings;
 pub use state::Status;
 

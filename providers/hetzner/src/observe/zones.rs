@@ -17,8 +17,15 @@ const OTHER_ZONES_MAX: usize = 25;
 /// How many zones are read at once.
 const ZONES_AT_ONCE: usize = 8;
 
+/// What was seen of names.
+pub struct Names {
+    pub observations: Vec<Observation>,
+    /// Why what is left over may not be seen.
+    pub incomplete: Option<String>,
+}
+
 /// Looks at the names: the fleet's zones whole, others only for what carries its mark.
-pub async fn observe(project: &Project, desired: &Desired) -> Vec<Observation> {
+pub async fn observe(project: &Project, desired: &Desired) -> Names {
     let wanted: BTreeMap<&Address, &str> = desired
         .resources
         .iter()
@@ -32,7 +39,7 @@ pub async fn observe(project: &Project, desired: &Desired) -> Vec<Observation> {
     };
     let zones = match whole(project.client.zones(&Filter::all()).await) {
         Ok(zones) => zones,
-        Err(why) => return unknown(None, &why),
+        Err(why) => return Names { observations: unknown(None, &why), incomplete: Some(why) },
     };
     project.remember_zones(&zones).await;
     let named = |name: &str| desired.zones.iter().any(|zone| zone.place == project.place && zone.name == name);
@@ -53,13 +60,25 @@ pub async fn observe(project: &Project, desired: &Desired) -> Vec<Observation> {
         looks.push(look(project, zone, filter));
     }
     let sets: Vec<_> = stream::iter(looks).buffered(ZONES_AT_ONCE).collect().await;
+    let mut incomplete = None;
     for (zone, sets) in sets {
         match sets {
-            Ok(sets) => seen.extend(sets.iter().filter_map(|set| of_set(project, desired, zone, set))),
-            Err(why) => seen.extend(unknown(Some(&zone.name), &why)),
+            Ok(sets) => {
+                let found: Vec<_> = sets.iter().filter_map(|set| of_set(project, desired, zone, set)).collect();
+                let is_found = |address: &Address| found.iter().any(|one| one.address == *address);
+                let missing = wanted.iter().filter(|(address, one)| **one == zone.name && !is_found(address));
+                seen.extend(
+                    missing.map(|(address, _)| Observation { address: (*address).clone(), state: State::Absent }),
+                );
+                seen.extend(found);
+            }
+            Err(why) => {
+                seen.extend(unknown(Some(&zone.name), &why));
+                incomplete.get_or_insert(why);
+            }
         }
     }
-    seen
+    Names { observations: seen, incomplete }
 }
 
 async fn look<'a>(project: &Project, zone: &'a Zone, filter: Filter) -> (&'a Zone, Result<Vec<Rrset>, String>) {

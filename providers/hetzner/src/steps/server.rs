@@ -150,8 +150,10 @@ async fn create(job: &Job<'_>, around: &Around) -> Result<Server, ApplyError> {
 
 /// Whether the next size of the list may be had though this one cannot.
 fn is_sold_out(error: &ApiError) -> bool {
+    // some refusals name the field, some only speak of it: "unsupported location for server type"
     let not_sold_there = |refusal: &crate::error::Refusal| {
-        refusal.code == Code::InvalidInput && refusal.fields.iter().any(|field| field.name == "server_type")
+        let is_named = refusal.fields.iter().any(|field| field.name == "server_type");
+        refusal.code == Code::InvalidInput && (is_named || refusal.message.contains("server type"))
     };
     error.is(&Code::ResourceUnavailable)
         || error.is(&Code::PlacementError)

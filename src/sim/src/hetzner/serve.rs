@@ -39,7 +39,12 @@ pub struct Options {
     pub log: Option<LogSink>,
     /// Asked before a request is looked at. One that it refuses has no effect and no answer: the connection closes.
     pub door: Option<Door>,
+    /// Has every answer in its hands on its way out, as a newer API or something in between would.
+    pub bend: Option<Bend>,
 }
+
+/// Changes an answer.
+pub type Bend = Box<dyn Fn(&Request, &mut Response) + Send + Sync>;
 
 /// Lets a request in, or not.
 pub type Door = Box<dyn Fn(&Request) -> bool + Send + Sync>;
@@ -229,6 +234,14 @@ async fn respond(desk: &Desk, request: hyper::Request<Incoming>) -> Result<hyper
 
 impl Desk {
     fn answer(&self, request: &Request) -> Outcome {
+        let mut outcome = self.weathered(request);
+        if let (Some(bend), Outcome::Whole(response)) = (&self.options.bend, &mut outcome) {
+            bend(request, response);
+        }
+        outcome
+    }
+
+    fn weathered(&self, request: &Request) -> Outcome {
         let Some(weather) = &self.weather else { return Outcome::Whole(self.handle.call(request)) };
         let mut weather = weather.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cloud = self.handle.lock();
