@@ -257,9 +257,10 @@ impl Keeper {
             std::thread::scope(|scope| {
                 for server in &servers {
                     let (bodies, known) = (&bodies, &known);
-                    scope.spawn(move || match self.settle(server, known.get(&server.id)) {
-                        Some(body) => drop(bodies.lock().unwrap().insert(server.id, body)),
-                        None => {}
+                    scope.spawn(move || {
+                        if let Some(body) = self.settle(server, known.get(&server.id)) {
+                            bodies.lock().unwrap().insert(server.id, body);
+                        }
                     });
                 }
                 for id in known.keys().filter(|id| servers.iter().all(|server| server.id != **id)) {

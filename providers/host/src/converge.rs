@@ -34,6 +34,9 @@ struct Change<'a> {
     also: &'a str,
     /// How it is made.
     script: &'a str,
+    /// Whether it is about the host key that is shown. Else each pinned one proves it: an earlier run may have been killed
+    /// between two keys, and what it changed is undone first.
+    shows: bool,
 }
 
 /// One host and the way to it.
@@ -99,7 +102,7 @@ impl Machine<'_> {
             (ctx.progress)("keeping containers from the host");
             let what = "keep containers from the host";
             self.root(what, &script::guard_needs(), INSTALL_SECONDS_MAX).await?;
-            let change = Change { what, paths: &[], also: GUARD_OFF, script: &script::guard() };
+            let change = Change { what, paths: &[], also: GUARD_OFF, script: &script::guard(), shows: false };
             self.guarded(change, None).await?;
         }
         if wants("sshd") || wants("host_key") || wants("unconfirmed") {
@@ -112,7 +115,7 @@ impl Machine<'_> {
     async fn harden(&self, what: &str) -> Result<(), ApplyError> {
         let key = self.login.host_key.to_string();
         let script = script::harden(&self.login.user, &key);
-        self.guarded(Change { what, paths: &SSHD_FILES, also: ":", script: &script }, None).await?;
+        self.guarded(Change { what, paths: &SSHD_FILES, also: ":", script: &script, shows: true }, None).await?;
         self.root("settle the host key", &script::settle_host_key(&key), SHORT_SECONDS_MAX).await.map(drop)
     }
 
@@ -163,12 +166,13 @@ impl Machine<'_> {
         (ctx.progress)("putting the keys in place and logging in with them");
         let paths = &[file.as_str()][..];
         let script = put(old, &between);
-        self.guarded(Change { what: "put the keys in place", paths, also: ":", script: &script }, Some(&proofs))
-            .await?;
+        let change = Change { what: "put the keys in place", paths, also: ":", script: &script, shows: false };
+        self.guarded(change, Some(&proofs)).await?;
         if last != between {
             (ctx.progress)("removing the keys that go, and logging in again");
             let script = put(&between, &last);
-            self.guarded(Change { what: "remove keys", paths, also: ":", script: &script }, Some(&proofs)).await?;
+            let change = Change { what: "remove keys", paths, also: ":", script: &script, shows: false };
+            self.guarded(change, Some(&proofs)).await?;
         }
         Ok(())
     }
@@ -190,7 +194,8 @@ impl Machine<'_> {
         self.refuse_foreign().await?;
         (ctx.progress)("taking claw's settings, rules and units off");
         let script = script::soften();
-        let change = Change { what: "put sshd back", paths: &SSHD_FILES_AND_KEY, also: ":", script: &script };
+        let change =
+            Change { what: "put sshd back", paths: &SSHD_FILES_AND_KEY, also: ":", script: &script, shows: true };
         self.guarded(change, None).await?;
         self.root("take claw's rules off", script::REMOVE, SHORT_SECONDS_MAX).await?;
         self.root("remove claw's folder", &format!("rm -rf {FOLDER}"), SHORT_SECONDS_MAX).await.map(drop)
@@ -224,7 +229,7 @@ impl Machine<'_> {
         let script = format!("{}{}", rollback::arm(&token, change.paths, change.also), change.script);
         let outcome = match self.root(change.what, &script, CHANGE_SECONDS_MAX).await {
             // what was proven false is not tried again
-            Ok(_) => self.prove(change.what, &token, proofs).await.map_err(|mut error| {
+            Ok(_) => self.prove(&change, &token, proofs).await.map_err(|mut error| {
                 error.class = Class::Fatal;
                 error
             }),
@@ -246,8 +251,9 @@ impl Machine<'_> {
     }
 
     /// Logs in anew with each key that shall work, and confirms the change from there.
-    async fn prove(&self, what: &str, token: &str, proofs: Option<&[Key]>) -> Result<(), ApplyError> {
-        let pins: Option<Vec<Pin>> = self.login.pin().map(|pin| vec![pin]);
+    async fn prove(&self, change: &Change<'_>, token: &str, proofs: Option<&[Key]>) -> Result<(), ApplyError> {
+        let what = change.what;
+        let pins: Option<Vec<Pin>> = self.login.pin().filter(|_| change.shows).map(|pin| vec![pin]);
         let each: Vec<Option<Vec<Key>>> = match proofs {
             Some(keys) => keys.iter().map(|key| Some(vec![key.clone()])).collect(),
             None => vec![None],

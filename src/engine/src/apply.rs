@@ -145,8 +145,7 @@ async fn work(run: &Run<'_>, recorder: &Recorder<'_, '_>, world: &World<'_>, ste
         match provider.apply(&step, ctx).await {
             Ok(seen) => {
                 world.learn(seen);
-                let worlds = (run.desired, run.observed);
-                comeback::wait(&step, worlds, run.providers, run.secrets, &progress).await?;
+                comeback::wait(&step, run, recorder.around.stop, &progress).await?;
                 let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                 recorder.record(EventKind::StepDone { address: address.clone(), action, took_ms });
                 return Ok(());
@@ -189,7 +188,7 @@ impl World<'_> {
 }
 
 /// Waits, and returns whether nobody asked to stop meanwhile.
-async fn waited(stop: &AtomicBool, wait_ms: u64) -> bool {
+pub(crate) async fn waited(stop: &AtomicBool, wait_ms: u64) -> bool {
     const LOOK_MS: u64 = 100;
     let mut left = wait_ms;
     while left > 0 && !stop.load(Ordering::SeqCst) {
