@@ -1,8 +1,10 @@
 //! Secrets that were tampered with, cut off, made for others or cannot be opened: named, held, and nothing lost.
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-use crate::support::Fleet;
+use crate::support::{Fleet, have};
 
 const CANARY: &str = "canary-0b5e6c1d";
 
@@ -46,6 +48,59 @@ fn swapped_values_are_held() {
     let swapped = text.replace(&found[0], "@first@").replace(&found[1], &found[0]).replace("@first@", &found[1]);
     fleet.write("secrets/default.toml", &swapped);
     is_held(&fleet, "default/ANTHROPIC_API_KEY");
+}
+
+/// Returns age armour of a value, made by the `age` program from the public recipients alone.
+fn sealed_by_a_stranger(fleet: &Fleet, value: &str) -> Option<String> {
+    let found = Command::new("age").arg("--version").output().is_ok();
+    if !have("age", found, "install the package age") {
+        return None;
+    }
+    let public = fleet.claw(&["identity"]).ok().stdout;
+    let mut age = Command::new("age")
+        .args(["-a", "-r", public.trim()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    age.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
+    Some(String::from_utf8(age.wait_with_output().unwrap().stdout).unwrap())
+}
+
+#[test]
+fn a_value_from_somebody_who_knows_the_recipients_only_is_held_until_it_is_accepted() {
+    let fleet = fleet();
+    let Some(armour) = sealed_by_a_stranger(&fleet, "of-a-stranger") else { return };
+    let text = fleet.read("secrets/default.toml");
+    let block = format!("-----BEGIN AGE ENCRYPTED FILE-----{}", blocks(&text)[0]);
+    let forged = text.replace(&block, armour.split("-----END").next().unwrap());
+    assert_ne!(forged, text);
+    fleet.write("secrets/default.toml", &forged);
+    is_held(&fleet, "claw secret accept default/ANTHROPIC_API_KEY");
+    fleet.claw(&["drift", "--sandbox"]).exits(3).says("not written by a member of this fleet");
+    fleet.claw(&["secret", "list"]).ok().says("not accepted");
+    let listed = fleet.claw(&["secret", "list", "--json"]).ok().json();
+    assert_eq!((&listed[0]["accepted"], &listed[1]["accepted"]), (&false.into(), &true.into()));
+    fleet.claw(&["secret", "accept", "default/ANTHROPIC_API_KEY"]).exits(64).says("--yes");
+    assert_eq!(fleet.read("secrets/default.toml"), forged);
+    let ran = fleet.claw(&["secret", "accept", "--yes", "default/ANTHROPIC_API_KEY", "default/TELEGRAM"]).ok();
+    let ran = ran.says("encrypted for age1").says("default/TELEGRAM needs no accepting").says("number 2");
+    assert!(!ran.all().contains("of-a-stranger"));
+    assert!(fleet.claw(&["secret", "get", "default/ANTHROPIC_API_KEY"]).ok().stdout == "of-a-stranger\n");
+    fleet.claw(&["plan", "--sandbox", "--detailed-exitcode"]).exits(2);
+    // Whoever has no identity is told nothing about it.
+    fs::remove_file(fleet.home().join(".config/claw/identity.txt")).unwrap();
+    assert!(fleet.claw(&["secret", "list", "--json"]).ok().json()[0]["accepted"].is_null());
+}
+
+#[test]
+fn a_value_that_does_not_open_is_not_accepted_and_says_why() {
+    let fleet = fleet();
+    let text = fleet.read("secrets/default.toml");
+    fleet.write("secrets/default.toml", &text.replacen("-----END AGE ENCRYPTED FILE-----\n", "", 1));
+    fleet.claw(&["secret", "accept", "--yes", "default/ANTHROPIC_API_KEY"]).exits(65).says("cut short");
+    fleet.claw(&["secret", "accept", "--yes", "default/NONE"]).exits(65).says("there is no value default/NONE");
+    fleet.claw(&["secret", "accept", "--yes", "claw/fleet_key"]).exits(65).says("claw's own");
 }
 
 #[test]
@@ -142,6 +197,6 @@ fn the_sandbox_keeps_no_secret_in_clear() {
         all += &fleet.claw(args).all();
     }
     assert!(!all.contains(CANARY));
-    let found = std::process::Command::new("grep").args(["-rlF", CANARY]).arg(fleet.path()).output().unwrap();
+    let found = Command::new("grep").args(["-rlF", CANARY]).arg(fleet.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "no file has it in clear");
 }

@@ -102,20 +102,54 @@ impl Vault {
         Ok(keys)
     }
 
+    /// Returns what [`Self::accept`] would take over: an entry whose MAC does not hold and which opens. `None` where
+    /// the MAC holds. Nothing in the entry is more than what its file claims.
+    pub fn held(&self, profile: &str, key: &str) -> Result<Option<Entry>, VaultError> {
+        refuse_reserved(profile)?;
+        let fleet_key = self.fleet_key(&what(profile, key))?;
+        let (_, file) = self.loaded(profile)?;
+        let entry = find(&file, key)?;
+        if self.is_held(&fleet_key, profile, entry)? {
+            self.opened(profile, entry)?;
+            return Ok(Some(entry.clone()));
+        }
+        Ok(None)
+    }
+
     /// Takes over a value whose MAC does not hold, on the word of whoever opens it: it is opened, encrypted again to
     /// `recipients` (so that `to` tells the truth) and gets a MAC. Returns the entry as it now stands.
-    pub fn accept(&self, profile: &str, key: &str, recipients: &[Recipient]) -> Result<Entry, VaultError> {
+    ///
+    /// `shown` is what [`Self::held`] gave and a person agreed to; another entry in its place is refused, and so is
+    /// one whose MAC holds.
+    pub fn accept(&self, profile: &str, shown: &Entry, recipients: &[Recipient]) -> Result<Entry, VaultError> {
         refuse_reserved(profile)?;
         let recipients = checked_recipients(recipients)?;
-        let fleet_key = self.fleet_key(&what(profile, key))?;
+        let fleet_key = self.fleet_key(&what(profile, &shown.key))?;
         let _lock = store::lock(&self.folder)?;
         let (text, file) = self.loaded(profile)?;
-        let entry = find(&file, key)?;
-        let value = self.decrypt(profile, entry, &unarmor(profile, entry)?)?;
-        check_value(&what(profile, key), &value)?;
+        let entry = find(&file, &shown.key)?;
+        if entry != shown || !self.is_held(&fleet_key, profile, entry)? {
+            return Err(VaultError::Changed { what: what(profile, &shown.key) });
+        }
+        let value = self.opened(profile, entry)?;
         let entry = self.sealed(&fleet_key, profile, entry.clone(), &value, &recipients)?;
         self.write(profile, &edit::put(&text, &entry), false)?;
         Ok(entry)
+    }
+
+    fn is_held(&self, fleet_key: &FleetKey, profile: &str, entry: &Entry) -> Result<bool, VaultError> {
+        match self.verified(fleet_key, profile, entry) {
+            Ok(_) => Ok(false),
+            Err(VaultError::BadMac { .. }) => Ok(true),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Returns a value without a look at its MAC.
+    fn opened(&self, profile: &str, entry: &Entry) -> Result<SecretString, VaultError> {
+        let value = self.decrypt(profile, entry, &unarmor(profile, entry)?)?;
+        check_value(&what(profile, &entry.key), &value)?;
+        Ok(value)
     }
 
     /// Moves an agent's gateway token to its next generation and returns that. Needs no identity.
@@ -159,7 +193,9 @@ impl Vault {
     ) -> Result<Entry, VaultError> {
         let failed = |source| VaultError::Encrypt { what: what(profile, &entry.key), source };
         let age = cipher::seal(value.expose_secret().as_bytes(), recipients).map_err(failed)?;
-        let mut entry = Entry { seq: entry.seq + 1, to: fingerprints(recipients), age, ..entry };
+        // What is written must read back: TOML counts to `i64::MAX`, and a stranger may have written that.
+        let seq = entry.seq.saturating_add(1).min(i64::MAX as u64);
+        let mut entry = Entry { seq, to: fingerprints(recipients), age, ..entry };
         let ciphertext = unarmor(profile, &entry)?;
         entry.mac = fleet_key.sign(&self.bound(profile, &entry, &ciphertext));
         Ok(entry)

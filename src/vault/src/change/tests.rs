@@ -196,11 +196,59 @@ fn accepting_makes_a_held_value_good_and_its_recipients_true() {
     fixture.put("default", &fixture.text("default").replace(&old, &forged));
     let vault = fixture.vault();
     assert!(vault.get("default", "A").is_err());
-    let entry = vault.accept("default", "A", &fixture.to()).unwrap();
+    let held = vault.held("default", "A").unwrap().unwrap();
+    let entry = vault.accept("default", &held, &fixture.to()).unwrap();
     assert!(entry.is_for(&fixture.to()));
     assert_eq!(entry.seq, 2);
     assert_eq!(value(&fixture, "A"), "from a friend");
-    assert!(matches!(vault.accept("claw", "fleet_key", &fixture.to()), Err(VaultError::Reserved)));
+    assert!(vault.held("default", "A").unwrap().is_none());
+    assert!(matches!(vault.held("claw", "fleet_key"), Err(VaultError::Reserved)));
+    assert!(matches!(vault.accept("claw", &held, &fixture.to()), Err(VaultError::Reserved)));
+}
+
+#[test]
+fn only_what_was_shown_is_accepted() {
+    let fixture = Fixture::new();
+    let forge = |value: &[u8]| {
+        let old = fixture.vault().list("default").unwrap().remove(0).age;
+        fixture.put("default", &fixture.text("default").replace(&old, &cipher::seal(value, &fixture.to()).unwrap()));
+    };
+    let good = fixture.vault().list("default").unwrap().remove(0);
+    forge(b"one");
+    let vault = fixture.vault();
+    let held = vault.held("default", "A").unwrap().unwrap();
+    forge(b"other");
+    let before = fixture.text("default");
+    assert!(matches!(vault.accept("default", &held, &fixture.to()), Err(VaultError::Changed { .. })));
+    assert!(matches!(vault.accept("default", &good, &fixture.to()), Err(VaultError::Changed { .. })));
+    assert_eq!(fixture.text("default"), before);
+}
+
+#[test]
+fn what_does_not_open_or_is_empty_is_not_accepted_and_says_why() {
+    let fixture = Fixture::new();
+    let text = fixture.text("default");
+    let old = fixture.vault().list("default").unwrap().remove(0).age;
+    let put = |age: &str| fixture.put("default", &text.replace(&old, age));
+    let error = || fixture.vault().held("default", "A").unwrap_err();
+    put(&cipher::seal(b"x", &identity().recipients()).unwrap());
+    assert!(matches!(error(), VaultError::OtherRecipient { .. }));
+    put(&cipher::seal(b"", &fixture.to()).unwrap());
+    assert!(matches!(error(), VaultError::Empty { .. }));
+    put("nonsense\n");
+    assert!(matches!(error(), VaultError::Garbled { .. }));
+    let error = fixture.vault_as(None).held("default", "A").unwrap_err();
+    assert!(matches!(error, VaultError::NoIdentity { .. }));
+}
+
+#[test]
+fn a_count_at_its_end_still_writes_what_reads_back() {
+    let fixture = Fixture::new();
+    fixture.put("default", &fixture.text("default").replacen("seq = 1", &format!("seq = {}", i64::MAX), 1));
+    let vault = fixture.vault();
+    let held = vault.held("default", "A").unwrap().unwrap();
+    vault.accept("default", &held, &fixture.to()).unwrap();
+    assert_eq!(value(&fixture, "A"), CANARY);
 }
 
 #[test]
