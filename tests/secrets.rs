@@ -104,6 +104,48 @@ fn a_value_that_does_not_open_is_not_accepted_and_says_why() {
 }
 
 #[test]
+fn what_a_removed_recipient_could_read_needs_rotation_until_it_changes() {
+    let (fleet, other) = (fleet(), Fleet::empty());
+    other.claw(&["identity", "new"]).ok();
+    let former = other.claw(&["identity"]).ok().stdout.trim().to_owned();
+    fleet.edit("recipients = [", &format!("recipients = [\"{former}\", "));
+    fleet.claw(&["secret", "list"]).ok().says("recipients changed since: rekey");
+    fleet.claw(&["secret", "rekey"]).ok();
+    assert!(!fleet.claw(&["plan", "--sandbox"]).ok().all().contains("needs rotation"));
+    fleet.edit(&format!("\"{former}\", "), "");
+    let needs = "need rotation: could be read by";
+    fleet.claw(&["plan", "--sandbox"]).ok().says(needs);
+    fleet.claw(&["secret", "rekey"]).ok();
+    // Encrypting anew is no rotation: it still says so, and who.
+    fleet.claw(&["plan", "--sandbox"]).ok().says(needs).says("claw/fleet_key needs rotation");
+    fleet.claw(&["drift", "--sandbox"]).ok().says("default/ANTHROPIC_API_KEY, default/TELEGRAM need rotation");
+    let drift = fleet.claw(&["drift", "--sandbox", "--json"]).ok().json();
+    assert!(drift["warnings"].to_string().contains("secret-due"), "{drift}");
+    fleet.claw(&["secret", "list"]).ok().says("needs rotation: could be read by");
+    let list = fleet.claw(&["secret", "list", "--json"]).ok().json();
+    assert_eq!(list[0]["former_readers"].as_array().unwrap().len(), 1);
+    fleet.secret("default/ANTHROPIC_API_KEY", "new");
+    fleet.claw(&["plan", "--sandbox"]).ok().says("default/TELEGRAM needs rotation: could be read by");
+    let list = fleet.claw(&["secret", "list", "--json"]).ok().json();
+    assert!(list[0]["former_readers"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_value_older_than_its_max_age_needs_rotation() {
+    let fleet = fleet();
+    let text = fleet.read("secrets/default.toml");
+    let line = text.lines().find(|line| line.starts_with("updated")).unwrap();
+    fleet.write("secrets/default.toml", &text.replacen(line, &format!("{line}\nmax_age = \"90d\""), 1));
+    assert!(!fleet.claw(&["plan", "--sandbox"]).ok().all().contains("needs rotation"));
+    let old = "updated = \"2020-01-01\"\nmax_age = \"90d\"";
+    fleet.write("secrets/default.toml", &text.replacen(line, old, 1));
+    fleet.claw(&["plan", "--sandbox"]).ok().says("default/ANTHROPIC_API_KEY needs rotation: older than 90d");
+    fleet.claw(&["secret", "list"]).ok().says("older than 90d");
+    fleet.secret("default/ANTHROPIC_API_KEY", "new");
+    assert!(!fleet.claw(&["plan", "--sandbox"]).ok().all().contains("needs rotation"));
+}
+
+#[test]
 fn a_flipped_mac_is_held() {
     let fleet = fleet();
     let text = fleet.read("secrets/default.toml");

@@ -7,8 +7,8 @@ use crate::derive::FleetKey;
 use crate::edit;
 use crate::error::VaultError;
 use crate::names::{
-    FLEET_KEY, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date, is_id, is_key_name, is_owner,
-    printable,
+    FLEET_KEY, FORMER_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date, is_id, is_key_name,
+    is_owner, printable,
 };
 use crate::profile::{Entry, ProfileFile, fingerprints, parse_profile};
 use crate::recipient::Recipient;
@@ -64,6 +64,8 @@ impl Vault {
             Some((text, file)) => (text, self.old_entry(&file, key)?),
             None => (edit::blank(&self.fleet, profile), Entry::named(key)),
         };
+        // Who could read the older value has not read this one.
+        let old = Entry { to: Vec::new(), read_by: Vec::new(), ..old };
         let entry = Entry { owner: owner.map(str::to_owned).or(old.owner.clone()), updated: today.to_owned(), ..old };
         let entry = self.sealed(&fleet_key, profile, entry, value, &recipients)?;
         self.write(profile, &edit::put(&text, &entry), false)?;
@@ -82,7 +84,8 @@ impl Vault {
     /// Encrypts again every value of a profile that is not for exactly these recipients, and returns their keys.
     /// The reserved profile may be named. All or none: one that does not open or verify stops it.
     ///
-    /// `updated` stays as it is: re-encrypting is not rotating, and whoever was a recipient may know the values.
+    /// `updated` stays as it is: re-encrypting is not rotating, and whoever was a recipient may know the values. They
+    /// are noted in `read_by` until the value changes.
     pub fn rekey(&self, profile: &str, recipients: &[Recipient]) -> Result<Vec<String>, VaultError> {
         let recipients = checked_recipients(recipients)?;
         let fleet_key = self.fleet_key(&format!("the values of {profile}"))?;
@@ -182,7 +185,8 @@ impl Vault {
         self.load(profile)?.ok_or_else(|| VaultError::NoProfile { profile: profile.to_owned(), near: None })
     }
 
-    /// Returns the entry with the value sealed, counted and signed.
+    /// Returns the entry with the value sealed, counted and signed. Who was a recipient and is none now becomes a
+    /// former reader.
     pub(crate) fn sealed(
         &self,
         fleet_key: &FleetKey,
@@ -195,7 +199,9 @@ impl Vault {
         let age = cipher::seal(value.expose_secret().as_bytes(), recipients).map_err(failed)?;
         // What is written must read back: TOML counts to `i64::MAX`, and a stranger may have written that.
         let seq = entry.seq.saturating_add(1).min(i64::MAX as u64);
-        let mut entry = Entry { seq, to: fingerprints(recipients), age, ..entry };
+        let mut read_by = entry.former_readers(recipients);
+        read_by.truncate(FORMER_MAX);
+        let mut entry = Entry { seq, to: fingerprints(recipients), read_by, age, ..entry };
         let ciphertext = unarmor(profile, &entry)?;
         entry.mac = fleet_key.sign(&self.bound(profile, &entry, &ciphertext));
         Ok(entry)
@@ -212,7 +218,7 @@ impl Vault {
 }
 
 /// Returns the recipients, each once.
-fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultError> {
+pub(crate) fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultError> {
     let mut once: Vec<Recipient> = Vec::new();
     for recipient in recipients {
         if !once.contains(recipient) {
@@ -226,14 +232,14 @@ fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultE
     Err(VaultError::Recipients { count })
 }
 
-fn check_key(key: &str) -> Result<(), VaultError> {
+pub(crate) fn check_key(key: &str) -> Result<(), VaultError> {
     if is_key_name(key) {
         return Ok(());
     }
     Err(VaultError::KeyName { name: printable(key) })
 }
 
-fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
+pub(crate) fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
     let what = what.to_owned();
     match value.expose_secret().len() {
         0 => Err(VaultError::Empty { what }),
@@ -242,14 +248,14 @@ fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
     }
 }
 
-fn check_owner(owner: Option<&str>) -> Result<(), VaultError> {
+pub(crate) fn check_owner(owner: Option<&str>) -> Result<(), VaultError> {
     if owner.is_none_or(is_owner) {
         return Ok(());
     }
     Err(VaultError::Argument { what: "the owner", help: "it takes a name of up to 200 characters" })
 }
 
-fn check_date(today: &str) -> Result<(), VaultError> {
+pub(crate) fn check_date(today: &str) -> Result<(), VaultError> {
     if is_date(today) {
         return Ok(());
     }

@@ -14,6 +14,7 @@ use crate::error::CommandError;
 use crate::exit;
 use crate::render;
 use crate::session::recipients;
+use crate::session::stale::people;
 use crate::setup::Setup;
 
 /// Shows the values, asks, and takes them over. One that does not open stops all of them.
@@ -61,7 +62,6 @@ pub fn run(
 
 /// Says what a value claims to be. All of it comes from whoever wrote the file.
 fn describe(fleet: &Fleet, profile: &str, entry: &Entry, wanted: &[Recipient]) -> String {
-    let readers: Vec<String> = entry.to.iter().map(|print| reader(fleet, print)).collect();
     let owner = entry.owner.as_deref().map(|owner| format!(", owner {owner}")).unwrap_or_default();
     let others = if entry.is_for(wanted) { "" } else { "\n  these are not today's recipients" };
     format!(
@@ -69,24 +69,6 @@ fn describe(fleet: &Fleet, profile: &str, entry: &Entry, wanted: &[Recipient]) -
         entry.key,
         entry.updated,
         entry.seq,
-        readers.join(", ")
+        people(fleet, &entry.to)
     )
-}
-
-/// Returns a recipient as a person knows it: the start of its key where the fleet names it, else its fingerprint.
-pub fn reader(fleet: &Fleet, print: &str) -> String {
-    let own = fleet.profiles.values().flat_map(|table| &table.recipients);
-    let mut known = fleet.meta.recipients.iter().chain(own).filter_map(|text| text.parse::<Recipient>().ok());
-    match known.find(|recipient| recipient.fingerprint() == print) {
-        Some(recipient) => format!("{} ({print})", short(&recipient.to_string())),
-        None => print.to_owned(),
-    }
-}
-
-/// Returns enough of a public key to tell it from others: an SSH key's end, an age key's start.
-fn short(key: &str) -> String {
-    match key.strip_prefix("ssh-ed25519 ") {
-        Some(body) => format!("ssh-ed25519 …{}", &body[body.len().saturating_sub(8)..]),
-        None => format!("{}…", key.get(..12).unwrap_or(key)),
-    }
 }

@@ -9,6 +9,8 @@ use crate::args::Global;
 use crate::exit;
 use crate::render::{self, table};
 use crate::session::recipients;
+use crate::session::stale::Stale;
+use crate::setup;
 
 /// Prints it.
 pub fn run(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) -> Outcome {
@@ -25,11 +27,13 @@ pub fn run(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) 
             let accepted = accepted(vault, profile, &entry);
             let mut states = Vec::new();
             if accepted == Some(false) {
-                states.push("not accepted");
+                states.push("not accepted".to_owned());
             }
             if !current {
-                states.push("recipients changed since: rekey");
+                states.push("recipients changed since: rekey".to_owned());
             }
+            let stale = Stale::of(&entry, &wanted, &setup::today());
+            states.extend(stale.words(fleet));
             rows.push(vec![
                 format!("{profile}/{}", entry.key),
                 entry.updated.clone(),
@@ -40,7 +44,7 @@ pub fn run(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) 
             facts.push(json!({
                 "name": format!("{profile}/{}", entry.key), "updated": entry.updated, "owner": entry.owner,
                 "max_age": entry.max_age, "seq": entry.seq, "to": entry.to, "current_recipients": current,
-                "accepted": accepted,
+                "accepted": accepted, "former_readers": stale.readers, "older_than": stale.older_than,
             }));
         }
     }
