@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::support::{Fleet, have};
+use crate::support::{Fleet, Ran, have};
 
 const CANARY: &str = "canary-0b5e6c1d";
 
@@ -143,6 +143,59 @@ fn a_value_older_than_its_max_age_needs_rotation() {
     fleet.claw(&["secret", "list"]).ok().says("older than 90d");
     fleet.secret("default/ANTHROPIC_API_KEY", "new");
     assert!(!fleet.claw(&["plan", "--sandbox"]).ok().all().contains("needs rotation"));
+}
+
+/// Runs `claw secret edit default` with a shell script as the editor; `$1` is the file.
+fn edit(fleet: &Fleet, script: &str) -> Ran {
+    fleet.write("editor.sh", script);
+    let runtime = fleet.home().join("run");
+    fs::create_dir_all(&runtime).unwrap();
+    let mut command = fleet.command(&["secret", "edit", "default"]);
+    command.env("EDITOR", "sh -eu editor.sh").env("XDG_RUNTIME_DIR", &runtime);
+    let ran = Ran::from(command.output().unwrap());
+    let left: Vec<_> = fs::read_dir(&runtime).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    ran
+}
+
+#[test]
+fn an_edit_changes_what_was_changed_and_leaves_every_other_byte() {
+    let fleet = fleet();
+    fleet.secret("default/GONE", "x");
+    let before = fleet.read("secrets/default.toml");
+    let script = "stat -c %a \"$1\" \"$(dirname \"$1\")\" > modes; grep -q canary \"$1\"\n\
+        sed -i -e 's/another/changed/' -e '/^GONE/d' \"$1\"; echo 'NEW = \"new\"' >> \"$1\"";
+    let ran = edit(&fleet, script).ok().says("stored default/NEW").says("removed default/GONE");
+    assert!(!ran.all().contains("changed\"") && !ran.all().contains("ANTHROPIC"), "{}", ran.all());
+    assert_eq!(fleet.read("modes"), "600\n700\n");
+    let after = fleet.read("secrets/default.toml");
+    let first = before.find("[values.GONE]").unwrap();
+    assert_eq!(after[..first], before[..first], "the first section is as it was");
+    assert!(!after.contains("[values.GONE]"));
+    assert_eq!(fleet.claw(&["secret", "get", "default/TELEGRAM"]).ok().stdout, "changed\n");
+    assert_eq!(fleet.claw(&["secret", "get", "default/NEW"]).ok().stdout, "new\n");
+    edit(&fleet, "true").ok().says("nothing changed");
+    assert_eq!(fleet.read("secrets/default.toml"), after);
+}
+
+#[test]
+fn an_edit_that_does_not_read_fails_or_comes_too_late_writes_nothing() {
+    let fleet = fleet();
+    let before = fleet.read("secrets/default.toml");
+    let ran = edit(&fleet, &format!("echo 'BAD = {CANARY}' >> \"$1\"")).exits(65).says("line 5");
+    assert!(!ran.all().contains(CANARY));
+    edit(&fleet, "echo 'A = \"x\"' >> \"$1\"; exit 3").exits(1).says("the editor failed");
+    edit(&fleet, "kill -INT $PPID; kill -INT $$").exits(1).says("the editor failed");
+    edit(&fleet, "kill -TERM $PPID; exec sleep 60").exits(1).says("ended by a signal");
+    let mut command = fleet.command(&["secret", "edit", "default"]);
+    Ran::from(command.output().unwrap()).exits(1).says("neither VISUAL nor EDITOR");
+    Ran::from(command.env("VISUAL", "/no/such/editor").output().unwrap()).exits(1).says("/no/such/editor");
+    assert_eq!(fleet.read("secrets/default.toml"), before);
+    // Somebody else changes the same value meanwhile.
+    let claw = env!("CARGO_BIN_EXE_claw");
+    let script = format!("printf theirs | '{claw}' secret set default/TELEGRAM\nsed -i 's/another/mine/' \"$1\"");
+    edit(&fleet, &script).exits(65).says("default/TELEGRAM changed meanwhile");
+    assert_eq!(fleet.claw(&["secret", "get", "default/TELEGRAM"]).ok().stdout, "theirs\n");
 }
 
 #[test]

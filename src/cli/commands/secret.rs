@@ -1,6 +1,7 @@
 //! `claw secret`: the values agents need, encrypted beside the fleet file.
 
 mod accept;
+mod edit;
 mod list;
 
 use std::io::Read;
@@ -46,6 +47,14 @@ enum SecretCommand {
         /// Only this profile.
         profile: Option<String>,
     },
+    /// Change the values of a profile in your editor
+    ///
+    /// VISUAL or EDITOR opens them as KEY = "value" in a private file that is gone afterwards. What you change, add or
+    /// remove there is changed, added or removed; everything else keeps every byte.
+    Edit {
+        /// The profile.
+        profile: String,
+    },
     /// Take over values that were made without the fleet's key, or moved: look at who made them first
     ///
     /// Such a value is held and reaches no agent. What it claims to be is shown, never the value; then it is encrypted
@@ -84,6 +93,7 @@ impl Secret {
                 Ok(exit::DONE)
             }
             SecretCommand::List { profile } => list::run(global, &fleet, &vault, profile),
+            SecretCommand::Edit { profile } => edit::run(&fleet, &vault, &profile, setup),
             SecretCommand::Accept { names, yes } => {
                 let consent = Consent { yes, ..Consent::default() };
                 accept::run(global, &fleet, &vault, &names, &consent, setup)
