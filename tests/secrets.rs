@@ -199,6 +199,68 @@ fn an_edit_that_does_not_read_fails_or_comes_too_late_writes_nothing() {
 }
 
 #[test]
+fn values_come_from_a_dotenv_file_all_or_none() {
+    let fleet = fleet();
+    let import = |text: &str, more: &[&str]| {
+        let args = [&["secret", "import", "default", "--dotenv", "-"], more].concat();
+        let ran = fleet.claw_with_input(&args, text);
+        assert!(!ran.all().contains(CANARY), "{}", ran.all());
+        ran
+    };
+    let before = fleet.read("secrets/default.toml");
+    let wrong = format!("A={CANARY}\n{CANARY}\n\nB='{CANARY}\n");
+    import(&wrong, &[])
+        .exits(65)
+        .says("-: line 2: no `KEY=VALUE`")
+        .says("-: line 4: the value of `B` begins with a quote");
+    let text = format!("# mine\nexport A='a b' # x\nTELEGRAM={CANARY}\nANTHROPIC_API_KEY=\"{CANARY}\"\n");
+    import(&text, &[]).exits(1).says("other values already: default/TELEGRAM").says("--overwrite");
+    import(&text, &["--only", "NONE"]).exits(1).says("does not have NONE");
+    assert_eq!(fleet.read("secrets/default.toml"), before);
+    import(&text, &["--only", "A"]).ok().says("stored default/A");
+    assert_eq!(fleet.claw(&["secret", "get", "default/A"]).ok().stdout, "a b\n");
+    import(&text, &["--overwrite"]).ok().says("stored default/TELEGRAM").says("2 of them are there already");
+    assert_eq!(fleet.claw(&["secret", "get", "default/TELEGRAM"]).ok().stdout, format!("{CANARY}\n"));
+    fleet.claw(&["secret", "import", "default"]).exits(64);
+}
+
+#[test]
+fn values_are_copied_from_another_profile_and_reach_only_its_recipients() {
+    let fleet = fleet();
+    fleet
+        .claw(&["secret", "import", "work", "--from", "default", "--only", "TELEGRAM"])
+        .ok()
+        .says("stored work/TELEGRAM");
+    assert_eq!(fleet.claw(&["secret", "get", "work/TELEGRAM"]).ok().stdout, "another\n");
+    fleet.claw(&["secret", "list", "work"]).ok().says("work/TELEGRAM");
+    fleet.claw(&["secret", "import", "work", "--from", "none"]).exits(65).says("there is no profile `none`");
+    fleet.claw(&["secret", "import", "work", "--from", "claw"]).exits(65).says("claw's own");
+}
+
+#[test]
+fn an_export_opens_with_the_age_program_and_imports_again() {
+    let (fleet, other) = (fleet(), Fleet::empty());
+    other.claw(&["identity", "new"]).ok();
+    let public = other.claw(&["identity"]).ok().stdout.trim().to_owned();
+    fleet.claw(&["secret", "export", "default", "-r", &public]).exits(64).says("--age");
+    fleet.claw(&["secret", "export", "default", "--age", "-r", "age1nonsense"]).exits(65);
+    fleet.claw(&["secret", "export", "default", "--age", "-r", &public, "--out", "out.age"]).ok().says("2 values");
+    fleet.claw(&["secret", "export", "default", "--age", "-r", &public, "--out", "out.age"]).exits(1).says("out.age");
+    let printed = fleet.claw(&["secret", "export", "default", "--age", "-r", &public, "--only", "TELEGRAM"]).ok();
+    for text in [&printed.stdout, &fleet.read("out.age")] {
+        assert!(text.starts_with("-----BEGIN AGE") && !text.contains(CANARY));
+    }
+    if !have("age", Command::new("age").arg("--version").output().is_ok(), "install the package age") {
+        return;
+    }
+    let identity = other.home().join(".config/claw/identity.txt");
+    let age = Command::new("age").args(["-d", "-i"]).arg(identity).arg(fleet.path().join("out.age")).output().unwrap();
+    let text = String::from_utf8(age.stdout).unwrap();
+    assert_eq!(text, format!("ANTHROPIC_API_KEY=\"{CANARY}\"\nTELEGRAM=\"another\"\n"));
+    fleet.claw_with_input(&["secret", "import", "work", "--dotenv", "-"], &text).ok().says("stored work/TELEGRAM");
+}
+
+#[test]
 fn a_flipped_mac_is_held() {
     let fleet = fleet();
     let text = fleet.read("secrets/default.toml");

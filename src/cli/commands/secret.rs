@@ -2,6 +2,8 @@
 
 mod accept;
 mod edit;
+mod export;
+mod import;
 mod list;
 
 use std::io::Read;
@@ -55,6 +57,12 @@ enum SecretCommand {
         /// The profile.
         profile: String,
     },
+    /// Store values from a dotenv file or another profile, all of them or none
+    ///
+    /// A key that has another value already is refused unless --overwrite says so.
+    Import(import::Import),
+    /// Write a profile's values as dotenv text that only the given recipients open, with `age -d`
+    Export(export::Export),
     /// Take over values that were made without the fleet's key, or moved: look at who made them first
     ///
     /// Such a value is held and reaches no agent. What it claims to be is shown, never the value; then it is encrypted
@@ -94,6 +102,8 @@ impl Secret {
             }
             SecretCommand::List { profile } => list::run(global, &fleet, &vault, profile),
             SecretCommand::Edit { profile } => edit::run(&fleet, &vault, &profile, setup),
+            SecretCommand::Import(args) => import::run(&fleet, &vault, &args, setup),
+            SecretCommand::Export(args) => export::run(&vault, &args),
             SecretCommand::Accept { names, yes } => {
                 let consent = Consent { yes, ..Consent::default() };
                 accept::run(global, &fleet, &vault, &names, &consent, setup)

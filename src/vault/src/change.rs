@@ -217,6 +217,13 @@ impl Vault {
     }
 }
 
+/// Returns a text encrypted to every recipient, as age armour that the `age` program opens. It belongs to no profile.
+pub fn seal_text(text: &str, recipients: &[Recipient]) -> Result<String, VaultError> {
+    let recipients = checked_recipients(recipients)?;
+    let failed = |source| VaultError::Encrypt { what: "the text".to_owned(), source };
+    cipher::seal(text.as_bytes(), &recipients).map_err(failed)
+}
+
 /// Returns the recipients, each once.
 pub(crate) fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultError> {
     let mut once: Vec<Recipient> = Vec::new();

@@ -10,6 +10,7 @@ mod change;
 mod cipher;
 mod control;
 mod derive;
+mod dotenv;
 mod draft;
 mod edit;
 mod error;
@@ -25,7 +26,9 @@ mod testing;
 mod vault;
 
 pub use batch::{Changes, Snapshot};
+pub use change::seal_text;
 pub use control::login_keys_in;
+pub use dotenv::{read_dotenv, write_dotenv};
 pub use draft::{TextError, read_draft, write_draft};
 pub use error::VaultError;
 pub use find::{find, save_new};
