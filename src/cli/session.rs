@@ -1,6 +1,7 @@
 //! From the command line to a compiled fleet, and on to what is observed: the path every command walks.
 
 pub mod keys;
+pub mod stale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -114,6 +115,7 @@ impl Checked {
             }
         };
         warnings.extend(keys::due(&fleet, &control_keys));
+        warnings.extend(stale::due(&fleet, &vault));
         Ok(Self { fleet, sources, warnings, profiles: names, desired, vault, rules, control_keys })
     }
 }

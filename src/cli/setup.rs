@@ -35,6 +35,7 @@ const VARIABLES: [&str; 20] = [
     "HOME",
     "USER",
     "XDG_RUNTIME_DIR",
+    "VISUAL",
     "EDITOR",
     "SSH_AUTH_SOCK",
     "TERM",

@@ -75,6 +75,12 @@ pub enum VaultError {
         /// The value.
         what: String,
     },
+    /// The file says something else than a moment ago.
+    #[error("{what} changed meanwhile")]
+    Changed {
+        /// The value or profile.
+        what: String,
+    },
     /// Not what age wrote.
     #[error("{what} is damaged: {why}")]
     Garbled {
@@ -205,6 +211,7 @@ impl VaultError {
             Self::ProfileName { .. } => "a profile is a lower-case letter or digit, then those, `_` and `-`, up to 63",
             Self::KeyName { .. } => KEY_HELP,
             Self::Reserved => "choose another profile; the fleet key is never shown or set by hand",
+            Self::Changed { .. } => "nothing of it was written; look at it again, then try again",
             Self::Garbled { .. } => "take it from git again, or write it anew with `claw secret set`",
             Self::OtherFleet { .. } => {
                 "values cannot move between fleets: check `fleet.id`, or write them anew with `claw secret set`"

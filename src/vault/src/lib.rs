@@ -5,10 +5,13 @@
 //! Randomness is taken from the system in three places only: inside age, [`Identity::generate`] and the making of
 //! fleet and login keys. What leaves the crate in clear is a [`secrecy::SecretString`]; no error and no `Debug` holds a value.
 
+mod batch;
 mod change;
 mod cipher;
 mod control;
 mod derive;
+mod dotenv;
+mod draft;
 mod edit;
 mod error;
 mod find;
@@ -22,7 +25,11 @@ mod store;
 mod testing;
 mod vault;
 
+pub use batch::{Changes, Snapshot};
+pub use change::seal_text;
 pub use control::login_keys_in;
+pub use dotenv::{read_dotenv, write_dotenv};
+pub use draft::{TextError, read_draft, write_draft};
 pub use error::VaultError;
 pub use find::{find, save_new};
 pub use identity::{Identities, Identity, IdentityError};

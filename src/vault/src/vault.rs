@@ -187,7 +187,15 @@ impl Vault {
     }
 
     pub(crate) fn bound<'a>(&'a self, profile: &'a str, entry: &'a Entry, ciphertext: &'a [u8]) -> Bound<'a> {
-        Bound { fleet: &self.fleet, profile, key: &entry.key, seq: entry.seq, to: &entry.to, ciphertext }
+        Bound {
+            fleet: &self.fleet,
+            profile,
+            key: &entry.key,
+            seq: entry.seq,
+            to: &entry.to,
+            read_by: &entry.read_by,
+            ciphertext,
+        }
     }
 
     pub(crate) fn decrypt(&self, profile: &str, entry: &Entry, ciphertext: &[u8]) -> Result<SecretString, VaultError> {
