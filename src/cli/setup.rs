@@ -25,7 +25,7 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 21] = [
     "CLAW_IDENTITY",
     "DOCKER_HOST",
     // where tests and other people's simulators answer instead of the cloud

@@ -135,7 +135,14 @@ pub fn poke(handle: &Handle, poke: &CloudPoke) -> Result<String, CommandError> {
     let body = serde_json::json!({
         "name": name, "server_type": "cpx22", "image": "debian-12", "location": "fsn1",
     });
-    let answer = handle.call(&Request::new("POST", "/v1/servers", "sandbox", &body.to_string()));
+    let answer = handle.with(|cloud, now| {
+        // it has been there for a while
+        let speed = std::mem::replace(&mut cloud.settings.speed, 0.0);
+        let answer = cloud.handle(&Request::new("POST", "/v1/servers", "sandbox", &body.to_string()), now);
+        cloud.settle(now);
+        cloud.settings.speed = speed;
+        answer
+    });
     match answer.status {
         201 => Ok(format!("the server {name} was {kind}")),
         status => Err(CommandError::failed(format!("failed to make {name}: the simulated cloud answers {status}"))),

@@ -258,13 +258,11 @@ fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
 /// there.
 pub(super) fn needs(inputs: Inputs<'_>, decisions: &Decisions, address: &Address) -> Vec<Address> {
     let all = inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default();
-    let stands = |need: &Address| match decisions.get(need) {
-        Some(decision) => match decision.action {
-            Action::Create { .. } => false,
-            Action::Replace { .. } => decision.held.is_some(),
-            _ => true,
-        },
-        None => true,
+    let stands = |need: &Address| {
+        let seen = inputs.observed.states.get(need);
+        let ours = matches!(seen, Some(State::Present(actual)) if actual.owner == Owner::Ours);
+        let decision = decisions.get(need).filter(|one| one.held.is_none());
+        ours && !decision.is_some_and(|one| matches!(one.action, Action::Replace { .. }))
     };
     let counts = |need: &Address| !(address.id.kind == Kind::Access && need.id.kind == Kind::Server && stands(need));
     all.into_iter().filter(counts).collect()
