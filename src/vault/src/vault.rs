@@ -309,4 +309,6 @@ pub(crate) fn refuse_reserved(profile: &str) -> Result<(), VaultError> {
 }
 
 #[cfg(test)]
+mod tampering;
+#[cfg(test)]
 mod tests;
