@@ -261,6 +261,43 @@ fn an_export_opens_with_the_age_program_and_imports_again() {
 }
 
 #[test]
+fn an_ssh_key_under_a_passphrase_is_asked_for_on_a_terminal_and_never_elsewhere() {
+    let runs = |program: &str, args: &[&str]| Command::new(program).args(args).output().is_ok();
+    if !have(
+        "script",
+        runs("script", &["--version"]) && runs("ssh-keygen", &["-?"]),
+        "install bsdutils and openssh-client",
+    ) {
+        return;
+    }
+    let fleet = fleet();
+    fs::create_dir_all(fleet.home().join(".ssh")).unwrap();
+    let key = fleet.home().join(".ssh/id_ed25519");
+    let mut make = Command::new("ssh-keygen");
+    make.args(["-q", "-t", "ed25519", "-N", "open sesame", "-C", "", "-f"]).arg(&key);
+    assert!(make.status().unwrap().success());
+    let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+    fleet.edit("recipients = [", &format!("recipients = [\"{}\", ", public.trim()));
+    fleet.claw(&["secret", "rekey"]).ok();
+    fs::remove_file(fleet.home().join(".config/claw/identity.txt")).unwrap();
+    let on_a_terminal = |words: &str, ci: &str, typed: &str| {
+        let (path, claw) = (std::env::var_os("PATH").unwrap(), env!("CARGO_BIN_EXE_claw"));
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("'{claw}' {words}"), "/dev/null"]).current_dir(fleet.path()).env_clear();
+        command.env("PATH", path).env("HOME", fleet.home()).env("CI", ci).env("SHELL", "/bin/sh");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        Ran::from(child.wait_with_output().unwrap())
+    };
+    let ran = on_a_terminal("secret get default/TELEGRAM", "", "wrong\nopen sesame\n").ok().says("another");
+    assert_eq!(ran.stdout.matches("Passphrase of").count(), 2, "{}", ran.all());
+    let ran = on_a_terminal("secret get default/TELEGRAM", "true", "").exits(65).says("protected by a passphrase");
+    assert!(!ran.all().contains("Passphrase of"));
+    assert!(!on_a_terminal("secret list", "", "").ok().all().contains("Passphrase of"));
+    fleet.claw(&["secret", "get", "default/TELEGRAM"]).exits(65).says("protected by a passphrase");
+}
+
+#[test]
 fn a_flipped_mac_is_held() {
     let fleet = fleet();
     let text = fleet.read("secrets/default.toml");

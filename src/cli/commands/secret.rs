@@ -87,7 +87,10 @@ enum SecretCommand {
 impl Secret {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let (fleet, vault) = fleet_and_vault(global, setup)?;
+        // a list says what can be told without asking for a passphrase
+        let mut asking = setup.clone();
+        asking.stdin_terminal &= !matches!(self.command, SecretCommand::List { .. });
+        let (fleet, vault) = fleet_and_vault(global, &asking)?;
         match self.command {
             SecretCommand::Set { name } => set(&fleet, &vault, &name, setup),
             SecretCommand::Get { name } => {

@@ -16,6 +16,7 @@ mod edit;
 mod error;
 mod find;
 mod identity;
+mod locked;
 mod names;
 mod pair;
 mod profile;
@@ -31,8 +32,9 @@ pub use control::login_keys_in;
 pub use dotenv::{read_dotenv, write_dotenv};
 pub use draft::{TextError, read_draft, write_draft};
 pub use error::VaultError;
-pub use find::{find, save_new};
+pub use find::{find, find_asking, save_new};
 pub use identity::{Identities, Identity, IdentityError};
+pub use locked::AskPassphrase;
 pub use names::{
     FLEET_KEY, PROFILE_BYTES_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_key_name, is_profile_name,
 };
