@@ -146,7 +146,7 @@ fn a_machine_that_cannot_become_larger_keeps_its_size_and_runs() {
     fork.converged();
 
     lab.poke(&Poke::SellOut("*@fsn1".to_owned()));
-    lab.apply().fails_saying("the machine keeps its size");
+    lab.apply().fails_saying("it is sold out");
     assert_eq!((size(&lab, "pete").as_str(), lab.server("pete").status), ("\"cx23\"", Status::Running));
     lab.poke(&Poke::Restock("*@fsn1".to_owned()));
     lab.apply().ok();

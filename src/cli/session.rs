@@ -1,6 +1,7 @@
 //! From the command line to a compiled fleet, and on to what is observed: the path every command walks.
 
 pub mod keys;
+pub mod stale;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use claw_core::text::days;
 use claw_engine::audit::Audit;
 use claw_engine::{load, observe};
 use claw_sim::World;
-use claw_vault::{Identities, Recipient, Vault};
+use claw_vault::{AskPassphrase, Identities, Recipient, Vault};
+use secrecy::SecretString;
 
 use crate::args::Global;
 use crate::error::CommandError;
@@ -114,6 +116,7 @@ impl Checked {
             }
         };
         warnings.extend(keys::due(&fleet, &control_keys));
+        warnings.extend(stale::due(&fleet, &vault));
         Ok(Self { fleet, sources, warnings, profiles: names, desired, vault, rules, control_keys })
     }
 }
@@ -255,7 +258,14 @@ pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, 
     {
         return Ok(Some(Identities::parse(&text, SANDBOX_IDENTITY)?));
     }
-    Ok(claw_vault::find(setup.env("CLAW_IDENTITY"), setup.home())?)
+    let (named, home) = (setup.env("CLAW_IDENTITY"), setup.home());
+    // a pipeline with a terminal has nobody before it
+    if !setup.stdin_terminal || setup.env("CI").is_some() {
+        return Ok(claw_vault::find(named, home)?);
+    }
+    let ask: AskPassphrase =
+        Arc::new(|file| rpassword::prompt_password(format!("Passphrase of {file}: ")).ok().map(SecretString::from));
+    Ok(claw_vault::find_asking(named, home, &ask)?)
 }
 
 /// Returns where what is done is recorded; what is older than the fleet keeps is removed.

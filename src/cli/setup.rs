@@ -25,7 +25,7 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 21] = [
     "CLAW_IDENTITY",
     "DOCKER_HOST",
     // where tests and other people's simulators answer instead of the cloud
@@ -35,6 +35,7 @@ const VARIABLES: [&str; 20] = [
     "HOME",
     "USER",
     "XDG_RUNTIME_DIR",
+    "VISUAL",
     "EDITOR",
     "SSH_AUTH_SOCK",
     "TERM",

@@ -16,6 +16,10 @@ pub const PIN: &str = "claw-host-key";
 pub const PIN_NEXT: &str = "claw-host-key-next";
 /// The label that says that the host key came with the user data, which anything on the machine can read.
 pub const BORN: &str = "claw-first-contact";
+/// The label of a machine that says for how many agents it is.
+pub const AGENTS: &str = "claw-agents";
+/// The label of a record set with the agent it was made for.
+pub const AGENT: &str = "claw-agent";
 /// The rule set of machines that narrow nothing.
 pub const RULES: &str = "ssh";
 

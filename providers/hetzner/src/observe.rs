@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use claw_core::desired::Desired;
 use claw_core::name::{Address, Kind};
 use claw_core::observed::{Actual, Observation, Owner, Report, State};
-use claw_core::provider::cloud::{FIREWALL, IPV4, IPV6};
+use claw_core::provider::cloud::{AGENTS, FIREWALL, IPV4, IPV6, SEVERAL};
 use claw_core::text::clean;
 use claw_core::value::{Fields, Value};
 use futures_util::{StreamExt, join, stream};
@@ -19,7 +19,8 @@ use crate::pages::Filter;
 use crate::project::{Fleet, Project, whole};
 use crate::rules::{PING, SYSTEM_IMAGE_UNKNOWN, is_anywhere, price_fact, rule_fields, settle_ranges};
 use crate::wire::{
-    Direction, Firewall, IpType, Labels, Pricing, PrimaryIp, Protocol, Rule, Server, ServerStatus, ServerType, SshKey,
+    AppliedToType, Direction, Firewall, IpType, Labels, Pricing, PrimaryIp, Protocol, Rule, Server, ServerStatus,
+    ServerType, SshKey,
 };
 
 /// How many names of machines that shall be made are looked up, in case somebody else has them.
@@ -51,7 +52,13 @@ pub async fn observe(project: &Project, desired: &Desired) -> Report {
     let keys = keys.map(|keys| by_name(keys, |key: &SshKey| &key.labels));
     let firewalls = whole(firewalls).map(|all| by_name(all, |one: &Firewall| &one.labels));
     let ips = whole(ips).map(|all| grouped(all, |one: &PrimaryIp| &one.labels));
-    let mut look = Look { project, desired, observations: dns.observations, incomplete: dns.incomplete };
+    let mut look = Look {
+        project,
+        desired,
+        observations: dns.observations,
+        incomplete: dns.incomplete,
+        by_label: BTreeSet::new(),
+    };
     look.kind(Kind::Sshkey, keys.map(|keys| keys.into_iter().map(|(name, key)| (name, of_key(&key))).collect()));
     let sets = firewalls.as_ref().map(|all| all.iter().map(|(name, one)| (name.clone(), of_firewall(one))).collect());
     look.kind(Kind::Firewall, sets.map_err(String::clone));
@@ -60,6 +67,7 @@ pub async fn observe(project: &Project, desired: &Desired) -> Report {
     });
     look.kind(Kind::Address, addresses.map_err(String::clone));
     let taken = look.names_taken(&servers).await;
+    look.by_label = by_label(project, &servers, &firewalls).await;
     look.servers(servers, firewalls.ok(), ips.ok());
     look.foreign_servers(taken);
     let Look { observations, incomplete, .. } = look;
@@ -89,6 +97,8 @@ struct Look<'a> {
     observations: Vec<Observation>,
     /// Why what is left over may not be seen.
     incomplete: Option<String>,
+    /// Somebody's rule sets that hold for all machines with some label.
+    by_label: BTreeSet<u64>,
 }
 
 impl Look<'_> {
@@ -161,6 +171,11 @@ impl Look<'_> {
                 self.push(Kind::Server, &name, State::Unknown { why });
                 continue;
             };
+            if server.server_type.is_none() || server.public_net.is_none() || server.location.is_none() {
+                let why = "the answer about it leaves out its size, its network or its location; look for a newer claw";
+                self.push(Kind::Server, &name, State::Unknown { why: why.to_owned() });
+                continue;
+            }
             let own = ips.get(&name).map_or(&[][..], Vec::as_slice);
             let fields = self.server_fields(&name, server, firewalls, own);
             let actual =
@@ -189,7 +204,7 @@ impl Look<'_> {
         // an answer that does not tell the firewalls does not say that there are none
         let told = server.public_net.as_ref().is_none_or(|net| net.firewalls.is_some());
         let wanted = self.field(Kind::Server, name, FIREWALL).and_then(Value::as_text);
-        let rules = wanted.filter(|_| !told).map_or_else(|| firewall(server, firewalls), str::to_owned);
+        let rules = wanted.filter(|_| !told).map_or_else(|| firewall(server, firewalls, &self.by_label), str::to_owned);
         let protection = server.protection.unwrap_or_default();
         Fields::from([
             ("name".to_owned(), server.name.as_str().into()),
@@ -200,6 +215,7 @@ impl Look<'_> {
             ("protected".to_owned(), (protection.delete && protection.rebuild).into()),
             ("addresses".to_owned(), addresses(server, ips).into()),
             (FIREWALL.to_owned(), rules.into()),
+            (AGENTS.to_owned(), server.labels.get(names::AGENTS).map_or(SEVERAL, String::as_str).into()),
         ])
     }
 
@@ -218,6 +234,28 @@ impl Look<'_> {
             self.push(Kind::Server, &name, State::Present(actual));
         }
     }
+}
+
+/// Returns the rule sets of others that hold for all machines with some label. Asked for only where one of ours has a rule
+/// set that is not ours.
+async fn by_label(
+    project: &Project,
+    servers: &Result<Fleet, String>,
+    firewalls: &Result<BTreeMap<String, Firewall>, String>,
+) -> BTreeSet<u64> {
+    let (Ok(servers), Ok(ours)) = (servers, firewalls) else { return BTreeSet::new() };
+    if only_ours(servers, ours) {
+        return BTreeSet::new();
+    }
+    let all = project.client.firewalls(&Filter::all()).await.map(|list| list.items).unwrap_or_default();
+    let labelled = |one: &&Firewall| one.applied_to.iter().any(|to| to.kind == AppliedToType::LabelSelector);
+    all.iter().filter(labelled).map(|one| one.id).collect()
+}
+
+fn only_ours(servers: &Fleet, ours: &BTreeMap<String, Firewall>) -> bool {
+    let nets = servers.values().flatten().filter_map(|server| server.public_net.as_ref());
+    let mut on = nets.filter_map(|net| net.firewalls.as_ref()).flatten();
+    on.all(|one| ours.values().any(|own| own.id == one.id))
 }
 
 /// Returns the machine that has the name of a host's and is not the fleet's.
@@ -320,13 +358,15 @@ fn addresses(server: &Server, own: &[PrimaryIp]) -> String {
     }
 }
 
-fn firewall(server: &Server, firewalls: &BTreeMap<String, Firewall>) -> String {
+/// Returns the rule sets on a machine. Those that somebody has on all machines with some label are not the machine's.
+fn firewall(server: &Server, firewalls: &BTreeMap<String, Firewall>, by_label: &BTreeSet<u64>) -> String {
     let on = server.public_net.as_ref().and_then(|net| net.firewalls.as_deref()).unwrap_or_default();
+    let on = on.iter().filter(|one| !by_label.contains(&one.id));
     let name = |id: u64| {
         let ours = firewalls.iter().find(|(_, one)| one.id == id).map(|(name, _)| name.clone());
         ours.unwrap_or_else(|| format!("somebody's firewall {id}"))
     };
-    let names: BTreeSet<String> = on.iter().map(|one| name(one.id)).collect();
+    let names: BTreeSet<String> = on.map(|one| name(one.id)).collect();
     if names.is_empty() { "none".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
 

@@ -20,6 +20,7 @@ pub struct SetName {
 impl SetName {
     /// Takes the name of a resource apart; `None` where it does not lie in the zone.
     pub fn read(resource: &str, zone: &str) -> Option<Self> {
+        let resource = resource.split_once(ELSEWHERE).map_or(resource, |(resource, _)| resource);
         let (whole, kind) = resource.rsplit_once(':')?;
         let name = match whole.strip_suffix(zone)? {
             "" => "@",
@@ -27,6 +28,14 @@ impl SetName {
         };
         Some(Self { name: name.to_owned(), kind: RecordType::from(kind) })
     }
+}
+
+/// What stands between the name of a left-over set and its zone.
+const ELSEWHERE: &str = " in ";
+
+/// Returns what the resource of a record set is called that stands in another zone than the fleet wants it in.
+pub fn elsewhere(resource: &str, zone: &str) -> String {
+    format!("{resource}{ELSEWHERE}{zone}")
 }
 
 /// Returns what the resource of a record set is called.

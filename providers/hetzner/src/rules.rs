@@ -9,7 +9,7 @@ use claw_core::name::{Address, Kind, ResourceId};
 use claw_core::plan::Effect;
 use claw_core::problem::{Problem, did_you_mean};
 use claw_core::provider::access::FROM;
-use claw_core::provider::cloud::FIREWALL;
+use claw_core::provider::cloud::{AGENTS, FIREWALL, SEVERAL};
 use claw_core::provider::{AgentSpec, HostSpec, Rules};
 use claw_core::ssh::{Standing, range};
 use claw_core::value::{Change, Fields, Value};
@@ -133,7 +133,8 @@ pub fn settle_ranges(texts: &[String]) -> Vec<String> {
     let mut ranges: Vec<String> = texts.iter().filter_map(|text| Some(range(text)?.trunc().to_string())).collect();
     ranges.sort();
     ranges.dedup();
-    ranges
+    // everybody is said by saying nobody
+    if is_anywhere(&ranges) { Vec::new() } else { ranges }
 }
 
 fn server(host: HostSpec<'_>, rules: &str) -> Fields {
@@ -147,6 +148,7 @@ fn server(host: HostSpec<'_>, rules: &str) -> Fields {
         ("protected".to_owned(), true.into()),
         ("addresses".to_owned(), "its own".into()),
         (FIREWALL.to_owned(), rules.into()),
+        (AGENTS.to_owned(), if host.fleet.is_own(host.key) { "one" } else { SEVERAL }.into()),
     ])
 }
 

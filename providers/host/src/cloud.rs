@@ -306,6 +306,11 @@ impl Operate for CloudHost {
             let Ok(Whereabouts::Here(found)) = self.locate.find().await else {
                 return Err(OperateError::new(format!("{what}: the machine is gone")));
             };
+            if found.pins.next.is_some() {
+                // it may show either now: a third would leave it without the pin of the one it shows
+                return Err(OperateError::new(format!("{what}: the machine is on its way to a new one already"))
+                    .help("`claw apply` ends that first"));
+            }
             self.locate.pin(Pins { next: Some(pin_label(&made)), ..found.pins }).await.map_err(told)?;
             Ok(made)
         })

@@ -75,7 +75,8 @@ impl Consent {
         Err(CommandError::usage("nobody is there to ask").help("add --yes to go on without asking"))
     }
 
-    fn given(&self, question: &str) -> bool {
+    /// Asks, unless the command line answers already.
+    pub fn given(&self, question: &str) -> bool {
         if self.yes {
             return true;
         }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use claw_core::desired::Desired;
+use claw_core::name::Kind;
 use claw_core::plan::Policy;
 
 use super::Outcome;
@@ -70,6 +71,16 @@ impl Destroy {
         policy.guard_deletes = false;
         let goes = |id: &str| named.is_empty() || named.iter().any(|name| name == id);
         let Desired { resources, hosts, .. } = &mut session.desired;
+        let names = resources.iter().filter(|(_, resource)| resource.of.as_deref().is_some_and(goes));
+        let names: Vec<String> = names.map(|(address, _)| address.id.to_string()).collect();
+        if !named.is_empty() {
+            policy.targets.extend(names);
+        }
+        let extra: Vec<_> = resources
+            .iter()
+            .filter(|(address, resource)| address.id.kind == Kind::Dns && resource.of.is_none())
+            .map(|(address, resource)| (address.clone(), resource.clone()))
+            .collect();
         resources.retain(|address, resource| {
             let name = &address.id.name;
             let clouds = hosts.get(name).is_some_and(|host| host.cloud.is_some());
@@ -77,7 +88,12 @@ impl Destroy {
             let stays = address.id.kind.is_of_host() && !clouds;
             stays || !(goes(name) || resource.of.as_deref().is_some_and(goes))
         });
-        let plan = session.plan(&observed, &policy);
+        let mut plan = session.plan(&observed, &policy);
+        if !plan.held.is_empty() {
+            // while something stays, so does what else stands in the zones
+            session.desired.resources.extend(extra);
+            plan = session.plan(&observed, &policy);
+        }
         carry_out(global, setup, &session, (&observed, &plan), &self.consent)
     }
 }

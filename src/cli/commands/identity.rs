@@ -17,7 +17,8 @@ use crate::setup::{self, Setup};
 /// Show your public keys, or make an identity
 ///
 /// An identity opens secrets; its public half goes into `recipients`. It is looked for in CLAW_IDENTITY (a key or a path),
-/// ~/.config/claw/identity.txt and ~/.ssh/id_ed25519.
+/// ~/.config/claw/identity.txt and ~/.ssh/id_ed25519. One under a passphrase (an SSH key, or a file of `age -p`) is asked for on
+/// a terminal when something needs it; never in CI.
 #[derive(Debug, Args)]
 pub struct IdentityArgs {
     #[command(subcommand)]

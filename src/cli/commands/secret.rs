@@ -1,5 +1,11 @@
 //! `claw secret`: the values agents need, encrypted beside the fleet file.
 
+mod accept;
+mod edit;
+mod export;
+mod import;
+mod list;
+
 use std::io::Read;
 
 use clap::{Args, Subcommand};
@@ -9,10 +15,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::Outcome;
+use super::apply::Consent;
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
-use crate::render::{self, style, table};
+use crate::render::{self, style};
 use crate::session::{fleet_and_vault, recipients};
 use crate::setup::{self, Setup};
 
@@ -42,6 +49,32 @@ enum SecretCommand {
         /// Only this profile.
         profile: Option<String>,
     },
+    /// Change the values of a profile in your editor
+    ///
+    /// VISUAL or EDITOR opens them as KEY = "value" in a private file that is gone afterwards. What you change, add or
+    /// remove there is changed, added or removed; everything else keeps every byte.
+    Edit {
+        /// The profile.
+        profile: String,
+    },
+    /// Store values from a dotenv file or another profile, all of them or none
+    ///
+    /// A key that has another value already is refused unless --overwrite says so.
+    Import(import::Import),
+    /// Write a profile's values as dotenv text that only the given recipients open, with `age -d`
+    Export(export::Export),
+    /// Take over values that were made without the fleet's key, or moved: look at who made them first
+    ///
+    /// Such a value is held and reaches no agent. What it claims to be is shown, never the value; then it is encrypted
+    /// anew for today's recipients and signed. What your identity does not open is refused.
+    Accept {
+        /// PROFILE/KEY, one or more.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Encrypt anew what the recipients changed for: needed after `recipients` changed. It is not a rotation
     Rekey,
     /// Remove a value
@@ -54,7 +87,10 @@ enum SecretCommand {
 impl Secret {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let (fleet, vault) = fleet_and_vault(global, setup)?;
+        // a list says what can be told without asking for a passphrase
+        let mut asking = setup.clone();
+        asking.stdin_terminal &= !matches!(self.command, SecretCommand::List { .. });
+        let (fleet, vault) = fleet_and_vault(global, &asking)?;
         match self.command {
             SecretCommand::Set { name } => set(&fleet, &vault, &name, setup),
             SecretCommand::Get { name } => {
@@ -67,7 +103,14 @@ impl Secret {
                 }
                 Ok(exit::DONE)
             }
-            SecretCommand::List { profile } => list(global, &fleet, &vault, profile),
+            SecretCommand::List { profile } => list::run(global, &fleet, &vault, profile),
+            SecretCommand::Edit { profile } => edit::run(&fleet, &vault, &profile, setup),
+            SecretCommand::Import(args) => import::run(&fleet, &vault, &args, setup),
+            SecretCommand::Export(args) => export::run(&vault, &args),
+            SecretCommand::Accept { names, yes } => {
+                let consent = Consent { yes, ..Consent::default() };
+                accept::run(global, &fleet, &vault, &names, &consent, setup)
+            }
             SecretCommand::Rekey => rekey(&fleet, &vault),
             SecretCommand::Rm { name } => {
                 let (profile, key) = split(&name)?;
@@ -135,38 +178,4 @@ fn ask(name: &str, setup: &Setup) -> Result<SecretString, CommandError> {
     read.map_err(|error| CommandError::failed(format!("failed to read the value from standard input: {error}")))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned().into())
-}
-
-fn list(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) -> Outcome {
-    let profiles = match only {
-        Some(profile) => vec![profile],
-        None => vault.profiles()?,
-    };
-    let mut rows = Vec::new();
-    let mut facts = Vec::new();
-    for profile in &profiles {
-        let wanted = recipients(fleet, profile).unwrap_or_default();
-        for entry in vault.list(profile)? {
-            let state = if wanted.is_empty() || entry.is_for(&wanted) { "" } else { "recipients changed since" };
-            rows.push(vec![
-                format!("{profile}/{}", entry.key),
-                entry.updated.clone(),
-                entry.owner.clone().unwrap_or_default(),
-                entry.to.len().to_string(),
-                state.to_owned(),
-            ]);
-            facts.push(json!({
-                "name": format!("{profile}/{}", entry.key), "updated": entry.updated, "owner": entry.owner,
-                "max_age": entry.max_age, "seq": entry.seq, "to": entry.to, "current_recipients": state.is_empty(),
-            }));
-        }
-    }
-    if global.json {
-        render::json(&facts);
-    } else if rows.is_empty() {
-        render::out("no secrets yet; `claw secret set default/ANTHROPIC_API_KEY` stores one");
-    } else {
-        render::out(table::draw(&["NAME", "UPDATED", "OWNER", "READERS", ""], &rows));
-    }
-    Ok(exit::DONE)
 }

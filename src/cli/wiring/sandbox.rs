@@ -98,7 +98,7 @@ fn path(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn keep(path: &Path, cloud: &Cloud) {
-    let draft = path.with_extension("json.new");
+    let draft = path.with_extension(format!("json.{}", std::process::id()));
     let kept = serde_json::to_vec(cloud).map_err(std::io::Error::other).and_then(|bytes| {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(&draft, bytes)?;
@@ -135,7 +135,14 @@ pub fn poke(handle: &Handle, poke: &CloudPoke) -> Result<String, CommandError> {
     let body = serde_json::json!({
         "name": name, "server_type": "cpx22", "image": "debian-12", "location": "fsn1",
     });
-    let answer = handle.call(&Request::new("POST", "/v1/servers", "sandbox", &body.to_string()));
+    let answer = handle.with(|cloud, now| {
+        // it has been there for a while
+        let speed = std::mem::replace(&mut cloud.settings.speed, 0.0);
+        let answer = cloud.handle(&Request::new("POST", "/v1/servers", "sandbox", &body.to_string()), now);
+        cloud.settle(now);
+        cloud.settings.speed = speed;
+        answer
+    });
     match answer.status {
         201 => Ok(format!("the server {name} was {kind}")),
         status => Err(CommandError::failed(format!("failed to make {name}: the simulated cloud answers {status}"))),
@@ -154,7 +161,7 @@ pub enum CloudPoke {
 fn machine(cloud: Handle, fleet: &str, id: &str) -> impl Fn() -> Machine + Send + Sync + 'static {
     let marks = [("claw-fleet", fleet), ("claw-name", id)].map(|(key, value)| (key.to_owned(), value.to_owned()));
     move || {
-        let servers = cloud.with(|cloud, _| cloud.view_servers());
+        let servers = cloud.read(Cloud::view_servers);
         let mine = |labels: &BTreeMap<String, String>| marks.iter().all(|(key, value)| labels.get(key) == Some(value));
         match servers.iter().find(|server| mine(&server.labels)) {
             None => Machine::Nowhere,

@@ -817,11 +817,9 @@ mod tests {
             State::Present(Actual { fields: self::fields(fields), facts, ..Actual::default() })
         };
         let with = |state: State| {
-            Case { desired: case.desired.clone(), reports: case.reports.clone(), ..Case::default() }.state(
-                "p",
-                "address/x",
-                state,
-            )
+            Case { desired: case.desired.clone(), reports: case.reports.clone(), ..Case::default() }
+                .state("p", "address/x", state)
+                .allows("x")
         };
         assert_eq!(shown(&with(stands(json!({"location": "a"}), "192.0.2.7"))), None, "as it shall be");
         let other = with(stands(json!({"location": "a"}), "192.0.2.9"));
@@ -845,5 +843,98 @@ mod tests {
         };
         case.desired.resources.insert(at("p", "dns/a.b:A"), record);
         assert_eq!(case.words(), "create container/a\nreplace dns/a.b:A\ndelete container/a");
+    }
+
+    fn record(mut case: Case, name: &str, agent: &str, ip: &str, wanted: bool) -> Case {
+        if wanted {
+            let fields = fields(json!({"zone": "b", "values": [ip]}));
+            let resource = Resource { fields, of: Some(agent.to_owned()), ..Resource::default() };
+            case.desired.resources.insert(at("p", name), resource);
+        }
+        let facts = [("agent".to_owned(), agent.to_owned())].into();
+        let fields = fields(json!({"zone": "b", "values": [ip]}));
+        case.state("p", name, State::Present(Actual { fields, facts, ..Actual::default() }))
+    }
+
+    fn machine(case: Case, name: &str, agents: &str, ip: &str) -> Case {
+        let facts = [("ipv4".to_owned(), ip.to_owned())].into();
+        let fields = fields(json!({"agents": agents}));
+        case.state("p", &format!("server/{name}"), State::Present(Actual { fields, facts, ..Actual::default() }))
+    }
+
+    #[test]
+    fn names_stay_with_a_machine_and_with_data_that_stay() {
+        let case = machine(Case::default(), "x", "one", "192.0.2.1");
+        let case = record(case, "dns/x.b:A", "x", "192.0.2.1", false);
+        let case = record(case, "dns/other.b:A", "gone", "192.0.2.1", false);
+        let mut case = record(case, "dns/free.b:A", "gone", "192.0.2.9", false);
+        case.policy.guard_deletes = false;
+        assert_eq!(
+            case.words(),
+            "delete dns/free.b:A\nheld delete dns/other.b:A waits\nheld delete server/x data\nheld delete dns/x.b:A waits"
+        );
+        let words = case.allows("x").allows("gone").words();
+        let after = |one: &str, other: &str| words.find(one).expect("a step") > words.find(other).expect("a step");
+        assert!(after("server/x", "dns/x.b:A") && after("server/x", "dns/other.b:A"), "{words}");
+    }
+
+    #[test]
+    fn the_records_of_one_name_count_once_and_those_of_an_agent_that_may_go_do_not_count() {
+        let mut case = Case::default();
+        for name in ["a", "b"] {
+            for kind in ["A", "AAAA"] {
+                case = record(case, &format!("dns/{name}.b:{kind}"), name, "192.0.2.1", false);
+            }
+        }
+        assert!(case.words().lines().all(|line| line.ends_with("delete-max")), "two names of two: {}", case.words());
+        assert!(!case.allows("a").words().contains("delete-max"));
+    }
+
+    #[test]
+    fn an_agent_does_not_start_empty_while_a_machine_it_may_have_been_on_is_not_in_the_fleet() {
+        let case = Case::default().wants("q", "volume/a", json!({}));
+        let shared = machine(case, "old", "several", "192.0.2.1");
+        assert_eq!(shared.words(), "held create volume/a unknown\nheld delete server/old data");
+        assert_eq!(shared.allows("a").words(), "create volume/a\nheld delete server/old data");
+        let other = machine(Case::default().wants("q", "volume/a", json!({})), "old", "one", "192.0.2.1");
+        assert_eq!(other.words(), "create volume/a\nheld delete server/old data", "that one was old's alone");
+    }
+
+    #[test]
+    fn who_may_log_in_does_not_wait_for_a_machine_that_stands() {
+        let mut case = on_cloud(Case::default())
+            .wants("p", "server/x", json!({"replace": 1}))
+            .has("p", "server/x", json!({}))
+            .wants("h", "access/x", json!({"operators": {}}))
+            .has("h", "access/x", json!({"operators": {"p": "P"}}));
+        let needs = vec![at("p", "server/x")];
+        case.desired.resources.entry(at("h", "access/x")).and_modify(|one| one.needs = needs);
+        assert_eq!(case.words(), "replace access/x\nheld replace server/x data");
+        case.policy.targets.insert("access/x".to_owned());
+        assert_eq!(case.words(), "replace access/x");
+    }
+
+    #[test]
+    fn a_machine_is_not_made_anew_while_something_on_it_could_not_be_put_back() {
+        let mut case = on_cloud(Case::default())
+            .wants("p", "server/x", json!({"replace": 1}))
+            .has("p", "server/x", json!({}))
+            .allows("x");
+        let error = SecretError { reason: "no identity".to_owned(), help: String::new() };
+        case.unresolved.insert(at("h", "volume/a"), error);
+        assert_eq!(case.words(), "held create volume/a secret\nheld replace server/x waits\nheld create host/x waits");
+    }
+
+    #[test]
+    fn a_machine_does_not_move_to_a_rule_set_that_would_not_let_us_in() {
+        let mut case = on_cloud(Case::default())
+            .wants("p", "server/x", json!({"firewall": "narrow"}))
+            .has("p", "server/x", json!({"firewall": "ssh"}))
+            .wants("p", "firewall/narrow", json!({"from": ["203.0.113.0/24"]}))
+            .has("p", "firewall/narrow", json!({"from": ["203.0.113.0/24"]}))
+            .allows("x");
+        case.reports.entry("h".to_owned()).or_default().facts =
+            [("seen_from".to_owned(), "198.51.100.7".to_owned())].into();
+        assert!(case.words().contains("server/x lock-out"), "{}", case.words());
     }
 }

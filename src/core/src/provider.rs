@@ -33,6 +33,12 @@ pub mod access {
 pub mod cloud {
     /// The field of a server that names its firewall, and so who reaches it.
     pub const FIREWALL: &str = "firewall";
+    /// The field of a server that says for how many agents it is: [`SEVERAL`], or one.
+    pub const AGENTS: &str = "agents";
+    /// What that says of a machine whose agents are not known by its name.
+    pub const SEVERAL: &str = "several";
+    /// The fact of a record set that says for which agent it was made.
+    pub const AGENT: &str = "agent";
     /// The fact of an `address` resource: IPv4, dotted.
     pub const IPV4: &str = "ipv4";
     /// The fact of an `address` resource: IPv6, the machine's own out of its network.

@@ -7,8 +7,8 @@ use crate::derive::FleetKey;
 use crate::edit;
 use crate::error::VaultError;
 use crate::names::{
-    FLEET_KEY, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date, is_id, is_key_name, is_owner,
-    printable,
+    FLEET_KEY, FORMER_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date, is_id, is_key_name,
+    is_owner, printable,
 };
 use crate::profile::{Entry, ProfileFile, fingerprints, parse_profile};
 use crate::recipient::Recipient;
@@ -64,6 +64,8 @@ impl Vault {
             Some((text, file)) => (text, self.old_entry(&file, key)?),
             None => (edit::blank(&self.fleet, profile), Entry::named(key)),
         };
+        // Who could read the older value has not read this one.
+        let old = Entry { to: Vec::new(), read_by: Vec::new(), ..old };
         let entry = Entry { owner: owner.map(str::to_owned).or(old.owner.clone()), updated: today.to_owned(), ..old };
         let entry = self.sealed(&fleet_key, profile, entry, value, &recipients)?;
         self.write(profile, &edit::put(&text, &entry), false)?;
@@ -82,7 +84,8 @@ impl Vault {
     /// Encrypts again every value of a profile that is not for exactly these recipients, and returns their keys.
     /// The reserved profile may be named. All or none: one that does not open or verify stops it.
     ///
-    /// `updated` stays as it is: re-encrypting is not rotating, and whoever was a recipient may know the values.
+    /// `updated` stays as it is: re-encrypting is not rotating, and whoever was a recipient may know the values. They
+    /// are noted in `read_by` until the value changes.
     pub fn rekey(&self, profile: &str, recipients: &[Recipient]) -> Result<Vec<String>, VaultError> {
         let recipients = checked_recipients(recipients)?;
         let fleet_key = self.fleet_key(&format!("the values of {profile}"))?;
@@ -102,20 +105,54 @@ impl Vault {
         Ok(keys)
     }
 
+    /// Returns what [`Self::accept`] would take over: an entry whose MAC does not hold and which opens. `None` where
+    /// the MAC holds. Nothing in the entry is more than what its file claims.
+    pub fn held(&self, profile: &str, key: &str) -> Result<Option<Entry>, VaultError> {
+        refuse_reserved(profile)?;
+        let fleet_key = self.fleet_key(&what(profile, key))?;
+        let (_, file) = self.loaded(profile)?;
+        let entry = find(&file, key)?;
+        if self.is_held(&fleet_key, profile, entry)? {
+            self.opened(profile, entry)?;
+            return Ok(Some(entry.clone()));
+        }
+        Ok(None)
+    }
+
     /// Takes over a value whose MAC does not hold, on the word of whoever opens it: it is opened, encrypted again to
     /// `recipients` (so that `to` tells the truth) and gets a MAC. Returns the entry as it now stands.
-    pub fn accept(&self, profile: &str, key: &str, recipients: &[Recipient]) -> Result<Entry, VaultError> {
+    ///
+    /// `shown` is what [`Self::held`] gave and a person agreed to; another entry in its place is refused, and so is
+    /// one whose MAC holds.
+    pub fn accept(&self, profile: &str, shown: &Entry, recipients: &[Recipient]) -> Result<Entry, VaultError> {
         refuse_reserved(profile)?;
         let recipients = checked_recipients(recipients)?;
-        let fleet_key = self.fleet_key(&what(profile, key))?;
+        let fleet_key = self.fleet_key(&what(profile, &shown.key))?;
         let _lock = store::lock(&self.folder)?;
         let (text, file) = self.loaded(profile)?;
-        let entry = find(&file, key)?;
-        let value = self.decrypt(profile, entry, &unarmor(profile, entry)?)?;
-        check_value(&what(profile, key), &value)?;
+        let entry = find(&file, &shown.key)?;
+        if entry != shown || !self.is_held(&fleet_key, profile, entry)? {
+            return Err(VaultError::Changed { what: what(profile, &shown.key) });
+        }
+        let value = self.opened(profile, entry)?;
         let entry = self.sealed(&fleet_key, profile, entry.clone(), &value, &recipients)?;
         self.write(profile, &edit::put(&text, &entry), false)?;
         Ok(entry)
+    }
+
+    fn is_held(&self, fleet_key: &FleetKey, profile: &str, entry: &Entry) -> Result<bool, VaultError> {
+        match self.verified(fleet_key, profile, entry) {
+            Ok(_) => Ok(false),
+            Err(VaultError::BadMac { .. }) => Ok(true),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Returns a value without a look at its MAC.
+    fn opened(&self, profile: &str, entry: &Entry) -> Result<SecretString, VaultError> {
+        let value = self.decrypt(profile, entry, &unarmor(profile, entry)?)?;
+        check_value(&what(profile, &entry.key), &value)?;
+        Ok(value)
     }
 
     /// Moves an agent's gateway token to its next generation and returns that. Needs no identity.
@@ -148,7 +185,8 @@ impl Vault {
         self.load(profile)?.ok_or_else(|| VaultError::NoProfile { profile: profile.to_owned(), near: None })
     }
 
-    /// Returns the entry with the value sealed, counted and signed.
+    /// Returns the entry with the value sealed, counted and signed. Who was a recipient and is none now becomes a
+    /// former reader.
     pub(crate) fn sealed(
         &self,
         fleet_key: &FleetKey,
@@ -159,7 +197,11 @@ impl Vault {
     ) -> Result<Entry, VaultError> {
         let failed = |source| VaultError::Encrypt { what: what(profile, &entry.key), source };
         let age = cipher::seal(value.expose_secret().as_bytes(), recipients).map_err(failed)?;
-        let mut entry = Entry { seq: entry.seq + 1, to: fingerprints(recipients), age, ..entry };
+        // What is written must read back: TOML counts to `i64::MAX`, and a stranger may have written that.
+        let seq = entry.seq.saturating_add(1).min(i64::MAX as u64);
+        let mut read_by = entry.former_readers(recipients);
+        read_by.truncate(FORMER_MAX);
+        let mut entry = Entry { seq, to: fingerprints(recipients), read_by, age, ..entry };
         let ciphertext = unarmor(profile, &entry)?;
         entry.mac = fleet_key.sign(&self.bound(profile, &entry, &ciphertext));
         Ok(entry)
@@ -175,8 +217,15 @@ impl Vault {
     }
 }
 
+/// Returns a text encrypted to every recipient, as age armour that the `age` program opens. It belongs to no profile.
+pub fn seal_text(text: &str, recipients: &[Recipient]) -> Result<String, VaultError> {
+    let recipients = checked_recipients(recipients)?;
+    let failed = |source| VaultError::Encrypt { what: "the text".to_owned(), source };
+    cipher::seal(text.as_bytes(), &recipients).map_err(failed)
+}
+
 /// Returns the recipients, each once.
-fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultError> {
+pub(crate) fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultError> {
     let mut once: Vec<Recipient> = Vec::new();
     for recipient in recipients {
         if !once.contains(recipient) {
@@ -190,14 +239,14 @@ fn checked_recipients(recipients: &[Recipient]) -> Result<Vec<Recipient>, VaultE
     Err(VaultError::Recipients { count })
 }
 
-fn check_key(key: &str) -> Result<(), VaultError> {
+pub(crate) fn check_key(key: &str) -> Result<(), VaultError> {
     if is_key_name(key) {
         return Ok(());
     }
     Err(VaultError::KeyName { name: printable(key) })
 }
 
-fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
+pub(crate) fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
     let what = what.to_owned();
     match value.expose_secret().len() {
         0 => Err(VaultError::Empty { what }),
@@ -206,14 +255,14 @@ fn check_value(what: &str, value: &SecretString) -> Result<(), VaultError> {
     }
 }
 
-fn check_owner(owner: Option<&str>) -> Result<(), VaultError> {
+pub(crate) fn check_owner(owner: Option<&str>) -> Result<(), VaultError> {
     if owner.is_none_or(is_owner) {
         return Ok(());
     }
     Err(VaultError::Argument { what: "the owner", help: "it takes a name of up to 200 characters" })
 }
 
-fn check_date(today: &str) -> Result<(), VaultError> {
+pub(crate) fn check_date(today: &str) -> Result<(), VaultError> {
     if is_date(today) {
         return Ok(());
     }

@@ -29,6 +29,8 @@ pub(crate) struct Bound<'a> {
     pub(crate) seq: u64,
     /// The fingerprints of its recipients, in any order.
     pub(crate) to: &'a [String],
+    /// The fingerprints of its former readers, in any order.
+    pub(crate) read_by: &'a [String],
     /// The binary age file, so that line ends of the armour do not matter.
     pub(crate) ciphertext: &'a [u8],
 }
@@ -79,9 +81,13 @@ impl FleetKey {
 
     fn mac_of(&self, bound: &Bound<'_>) -> Hmac<Sha256> {
         // The fleet key's own MAC proves no more than that the file is whole, and has a subkey to itself.
-        let purpose = match (bound.profile, bound.key) {
-            (RESERVED_PROFILE, FLEET_KEY) => "claw/v1/fleet-key-mac",
-            _ => "claw/v1/secret-mac",
+        // Former readers came later: without them a MAC is what it always was, and with them it has other subkeys, so
+        // that their list can neither be cut off nor be read into an older MAC.
+        let purpose = match ((bound.profile, bound.key), bound.read_by) {
+            ((RESERVED_PROFILE, FLEET_KEY), []) => "claw/v1/fleet-key-mac",
+            ((RESERVED_PROFILE, FLEET_KEY), _) => "claw/v2/fleet-key-mac",
+            (_, []) => "claw/v1/secret-mac",
+            _ => "claw/v2/secret-mac",
         };
         let mut mac = self.mac(&[purpose]);
         mac.update(&bound.encode());
@@ -115,7 +121,9 @@ impl Bound<'_> {
         let (seq, count) = (self.seq.to_string(), to.len().to_string());
         let head = [FORMAT.as_bytes(), self.fleet.as_bytes(), self.profile.as_bytes()];
         let value = [self.key.as_bytes(), seq.as_bytes(), count.as_bytes()];
-        encode(head.into_iter().chain(value).chain(to).chain([self.ciphertext]))
+        let mut read_by: Vec<&[u8]> = self.read_by.iter().map(|print| print.as_bytes()).collect();
+        read_by.sort_unstable();
+        encode(head.into_iter().chain(value).chain(to).chain([self.ciphertext]).chain(read_by))
     }
 }
 
@@ -138,7 +146,7 @@ mod tests {
     }
 
     fn bound<'a>(to: &'a [String]) -> Bound<'a> {
-        Bound { fleet: "k7f3q2", profile: "default", key: "A", seq: 1, to, ciphertext: b"age" }
+        Bound { fleet: "k7f3q2", profile: "default", key: "A", seq: 1, to, read_by: &[], ciphertext: b"age" }
     }
 
     // The expected texts of the next three tests were computed with Python's hmac module, from this file's words.

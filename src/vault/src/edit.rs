@@ -123,6 +123,11 @@ fn write(table: &mut Table, entry: &Entry) {
     let seq = i64::try_from(entry.seq).unwrap_or(i64::MAX);
     replace(table, "seq", Value::from(seq));
     replace(table, "to", Value::from(Array::from_iter(&entry.to)));
+    if entry.read_by.is_empty() {
+        table.remove("read_by");
+    } else {
+        replace(table, "read_by", Value::from(Array::from_iter(&entry.read_by)));
+    }
     replace(table, "age", block(&entry.age));
     replace(table, "mac", Value::from(&entry.mac));
 }

@@ -69,10 +69,24 @@ pub enum VaultError {
         /// The fingerprints of the identities at hand.
         ours: Vec<String>,
     },
+    /// The identity that may open it is under a passphrase, and no right one was given.
+    #[error("{what} cannot be opened: the identity {file} stays locked")]
+    Locked {
+        /// The value.
+        what: String,
+        /// The identity's file.
+        file: String,
+    },
     /// Swapped, put back from another place, or made without the fleet key.
     #[error("{what} was not written by a member of this fleet, or was moved here")]
     BadMac {
         /// The value.
+        what: String,
+    },
+    /// The file says something else than a moment ago.
+    #[error("{what} changed meanwhile")]
+    Changed {
+        /// The value or profile.
         what: String,
     },
     /// Not what age wrote.
@@ -205,6 +219,8 @@ impl VaultError {
             Self::ProfileName { .. } => "a profile is a lower-case letter or digit, then those, `_` and `-`, up to 63",
             Self::KeyName { .. } => KEY_HELP,
             Self::Reserved => "choose another profile; the fleet key is never shown or set by hand",
+            Self::Locked { .. } => "try again with its passphrase",
+            Self::Changed { .. } => "nothing of it was written; look at it again, then try again",
             Self::Garbled { .. } => "take it from git again, or write it anew with `claw secret set`",
             Self::OtherFleet { .. } => {
                 "values cannot move between fleets: check `fleet.id`, or write them anew with `claw secret set`"

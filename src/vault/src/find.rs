@@ -8,9 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::identity::{Identities, IdentityError};
+use crate::locked::{self, AskPassphrase};
 
 /// The most bytes an identity file may have: a hundred keys with comments.
-const IDENTITY_BYTES_MAX: u64 = 64 << 10;
+pub(crate) const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 
 /// Finds the identities: what `env` (the text of `CLAW_IDENTITY`: keys or a path) names and nothing else, or those
 /// of `~/.config/claw/identity.txt` and `~/.ssh/id_ed25519` below `home`.
@@ -18,12 +19,30 @@ const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 /// A named one must exist and parse. An empty `env` counts as unset: so CI hands over a secret it does not have. A
 /// default SSH key that claw cannot use (a passphrase) is left aside with a note. `None` where there is nothing.
 pub fn find(env: Option<&str>, home: Option<&Path>) -> Result<Option<Identities>, IdentityError> {
+    find_with(env, home, None)
+}
+
+/// Finds the identities as [`find`] does, and those under a passphrase too. `ask` is called when one of them is the only
+/// way to open something, and not before.
+pub fn find_asking(
+    env: Option<&str>,
+    home: Option<&Path>,
+    ask: &AskPassphrase,
+) -> Result<Option<Identities>, IdentityError> {
+    find_with(env, home, Some(ask))
+}
+
+fn find_with(
+    env: Option<&str>,
+    home: Option<&Path>,
+    ask: Option<&AskPassphrase>,
+) -> Result<Option<Identities>, IdentityError> {
     if let Some(named) = env.map(str::trim).filter(|named| !named.is_empty()) {
-        return named_identity(named, home).map(Some);
+        return named_identity(named, home, ask).map(Some);
     }
     let Some(home) = home else { return Ok(None) };
-    let own = read(&home.join(".config/claw/identity.txt"))?;
-    let ssh = default_ssh(&home.join(".ssh/id_ed25519"))?;
+    let own = read(&home.join(".config/claw/identity.txt"), ask)?;
+    let ssh = default_ssh(&home.join(".ssh/id_ed25519"), ask)?;
     Ok(match (own, ssh) {
         (Some(mut own), Some(ssh)) => {
             own.append(ssh);
@@ -45,15 +64,15 @@ pub fn save_new(path: &Path, text: &SecretString) -> Result<(), IdentityError> {
     })
 }
 
-fn named_identity(named: &str, home: Option<&Path>) -> Result<Identities, IdentityError> {
+fn named_identity(named: &str, home: Option<&Path>, ask: Option<&AskPassphrase>) -> Result<Identities, IdentityError> {
     if named.contains("-----BEGIN") || named.contains("AGE-SECRET-KEY-") {
-        return Identities::parse(named, "CLAW_IDENTITY");
+        return parse(named.as_bytes(), "CLAW_IDENTITY", ask);
     }
     let path = match (named.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(named),
     };
-    match read(&path) {
+    match read(&path, ask) {
         Ok(Some(identities)) => Ok(identities),
         Ok(None) => Err(IdentityError::Named),
         // A key that was mistyped beyond recognition is no path; its text must not be shown as one.
@@ -62,8 +81,8 @@ fn named_identity(named: &str, home: Option<&Path>) -> Result<Identities, Identi
     }
 }
 
-fn default_ssh(path: &Path) -> Result<Option<Identities>, IdentityError> {
-    match read(path) {
+fn default_ssh(path: &Path, ask: Option<&AskPassphrase>) -> Result<Option<Identities>, IdentityError> {
+    match read(path, ask) {
         Err(
             error
             @ (IdentityError::Encrypted { .. } | IdentityError::NotEd25519 { .. } | IdentityError::Garbled { .. }),
@@ -77,7 +96,7 @@ fn default_ssh(path: &Path) -> Result<Option<Identities>, IdentityError> {
 }
 
 /// Reads an identity file; `None` where there is none.
-fn read(path: &Path) -> Result<Option<Identities>, IdentityError> {
+fn read(path: &Path, ask: Option<&AskPassphrase>) -> Result<Option<Identities>, IdentityError> {
     let unreadable = |source| IdentityError::Unreadable { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -91,8 +110,16 @@ fn read(path: &Path) -> Result<Option<Identities>, IdentityError> {
     if bytes.len() as u64 > IDENTITY_BYTES_MAX {
         return Err(IdentityError::TooLarge { path: path.to_owned() });
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| IdentityError::Empty { file: path.display().to_string() })?;
-    Identities::parse(text, &path.display().to_string()).map(Some)
+    parse(&bytes, &path.display().to_string(), ask).map(Some)
+}
+
+fn parse(bytes: &[u8], file: &str, ask: Option<&AskPassphrase>) -> Result<Identities, IdentityError> {
+    match (ask, std::str::from_utf8(bytes)) {
+        (Some(ask), _) => Identities::parse_asking(bytes, file, ask),
+        (None, Ok(text)) => Identities::parse(text, file),
+        (None, Err(_)) if locked::is_age_file(bytes) => Err(IdentityError::Encrypted { file: file.to_owned() }),
+        (None, Err(_)) => Err(IdentityError::Empty { file: file.to_owned() }),
+    }
 }
 
 /// Looks at the opened file and not at its path, which may name another one by now.
@@ -144,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::identity::Identity;
-    use crate::testing::{SSH_ENCRYPTED, SSH_PRIVATE, SSH_PUBLIC};
+    use crate::testing::{SSH_ENCRYPTED, SSH_ENCRYPTED_PUBLIC, SSH_PRIVATE, SSH_PUBLIC};
 
     fn put(home: &TempDir, path: &str, text: &str) -> PathBuf {
         let path = home.path().join(path);
@@ -209,6 +236,67 @@ mod tests {
         assert!(found.is_empty());
         assert!(found.notes()[0].contains("passphrase"));
         assert!(find(home.path().join(".ssh/id_ed25519").to_str(), None).is_err());
+    }
+
+    #[test]
+    fn an_identity_under_a_passphrase_is_asked_for_once_and_when_something_needs_it() {
+        use crate::testing::{CANARY, Fixture, TODAY};
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let (one, text) = Identity::generate("2026-11-21");
+        let fixture = Fixture::new();
+        let ssh: crate::Recipient = SSH_ENCRYPTED_PUBLIC.parse().unwrap();
+        let to = [fixture.to(), vec![ssh, one.recipient()]].concat();
+        fixture.vault().rekey("claw", &to).unwrap();
+        fixture.vault().rekey("default", &to).unwrap();
+        let locked_age = crate::locked::locked_file(&text, "pw");
+        for (path, text) in [(".ssh/id_ed25519", SSH_ENCRYPTED), (".config/claw/identity.txt", &locked_age)] {
+            let home = TempDir::new().unwrap();
+            put(&home, path, text);
+            for (answers, asked, opens) in [
+                (vec!["pw"], 1, true),
+                (vec!["wrong", "pw"], 2, true),
+                (vec!["a", "b", "c", "pw"], 3, false),
+                (vec![], 1, false),
+            ] {
+                let count = Arc::new(AtomicUsize::new(0));
+                let counted = Arc::clone(&count);
+                let ask: AskPassphrase = Arc::new(move |file| {
+                    assert!(file.ends_with("identity.txt") || file.ends_with("id_ed25519"));
+                    let at = counted.fetch_add(1, Ordering::Relaxed);
+                    answers.get(at).map(|answer| SecretString::from(*answer))
+                });
+                let found = find_asking(None, Some(home.path()), &ask).unwrap().unwrap();
+                assert!(!found.is_empty() && !format!("{found:?}").contains("SECRET"));
+                let vault = fixture.vault_as(Some(found));
+                vault.list("default").unwrap();
+                assert_eq!(count.load(Ordering::Relaxed), 0, "nothing needs it yet");
+                let got = vault.get("default", "A");
+                match got {
+                    Ok(value) => assert!(opens && value.expose_secret() == CANARY),
+                    Err(error) => assert!(!opens && error.to_string().contains("stays locked"), "{error}"),
+                }
+                drop(vault.get("default", "B"));
+                drop(vault.set("default", "C", &"x".into(), &to, None, TODAY));
+                assert_eq!(count.load(Ordering::Relaxed), asked);
+            }
+            // Where nobody can be asked it is left aside, or an error.
+            match find(None, Some(home.path())) {
+                Ok(found) => assert!(found.unwrap().notes()[0].contains("passphrase")),
+                Err(error) => assert!(matches!(error, IdentityError::Encrypted { .. }), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_locked_key_that_is_no_recipient_is_not_asked_for() {
+        use crate::testing::Fixture;
+        let home = TempDir::new().unwrap();
+        put(&home, ".ssh/id_ed25519", SSH_ENCRYPTED);
+        let ask: AskPassphrase = std::sync::Arc::new(|_| panic!("it opens nothing here"));
+        let found = find_asking(None, Some(home.path()), &ask).unwrap();
+        let error = Fixture::new().vault_as(found).get("default", "A").unwrap_err();
+        assert!(matches!(error, crate::VaultError::OtherRecipient { .. }), "{error}");
     }
 
     #[cfg(unix)]

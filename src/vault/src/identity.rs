@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io::BufReader;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::locked::{self, AskPassphrase, Locked};
 use crate::names::printable;
 use crate::recipient::Recipient;
 
@@ -50,6 +52,10 @@ impl Identity {
         Self { recipient: Recipient::from_x25519(key.to_public()), key: Key::X25519(key) }
     }
 
+    pub(crate) fn from_ssh(key: age::ssh::Identity, recipient: Recipient) -> Self {
+        Self { key: Key::Ssh(key), recipient }
+    }
+
     fn as_age(&self) -> &dyn age::Identity {
         match &self.key {
             Key::X25519(key) => key,
@@ -68,6 +74,7 @@ impl fmt::Debug for Identity {
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
     keys: Vec<Identity>,
+    locked: Vec<Arc<Locked>>,
     notes: Vec<String>,
 }
 
@@ -75,21 +82,49 @@ impl Identities {
     /// Reads an identity file: `AGE-SECRET-KEY-1…` lines with comments, or one OpenSSH private key. `file` is what
     /// errors call it; they never hold a line of it.
     pub fn parse(text: &str, file: &str) -> Result<Self, IdentityError> {
+        if locked::is_age_file(text.as_bytes()) {
+            return Err(IdentityError::Encrypted { file: file.to_owned() });
+        }
         let keys =
             if text.trim_start().starts_with("-----BEGIN") { vec![ssh(text, file)?] } else { age_lines(text, file)? };
-        Ok(Self { keys, notes: Vec::new() })
+        Ok(Self { keys, ..Self::default() })
     }
 
-    /// Returns the public keys of these identities, in order.
+    /// Reads an identity file as [`Self::parse`] does, and takes what is under a passphrase too: an OpenSSH key, or a
+    /// file that age encrypted. `ask` is not called before something is to be opened.
+    pub(crate) fn parse_asking(bytes: &[u8], file: &str, ask: &AskPassphrase) -> Result<Self, IdentityError> {
+        let text = std::str::from_utf8(bytes);
+        let locked = match text.ok().and_then(locked::encrypted_ssh) {
+            Some(key) => {
+                let not_ed25519 = || IdentityError::NotEd25519 { file: file.to_owned() };
+                Some(Locked::ssh(key, file, ask).ok_or_else(not_ed25519)?)
+            }
+            None => Locked::age(bytes, file, ask),
+        };
+        match (locked, text) {
+            (Some(locked), _) => Ok(Self { locked: vec![Arc::new(locked)], ..Self::default() }),
+            (None, Ok(text)) => Self::parse(text, file),
+            (None, Err(_)) => Err(IdentityError::Empty { file: file.to_owned() }),
+        }
+    }
+
+    /// Returns the public keys of these identities, as far as they are known without a passphrase.
     #[must_use]
     pub fn recipients(&self) -> Vec<Recipient> {
-        self.keys.iter().map(Identity::recipient).collect()
+        let locked = self.locked.iter().filter_map(|locked| locked.recipient());
+        self.keys.iter().map(Identity::recipient).chain(locked.cloned()).collect()
     }
 
-    /// Returns whether no key is at hand; [`Self::notes`] may say why.
+    /// Returns whether no key is at hand, open or not; [`Self::notes`] may say why.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && self.locked.is_empty()
+    }
+
+    /// Returns the locked identities that may open what was encrypted to these fingerprints.
+    pub(crate) fn locked_for(&self, to: &[String]) -> Vec<&Locked> {
+        let fits = |locked: &&Locked| locked.recipient().is_none_or(|public| to.contains(&public.fingerprint()));
+        self.locked.iter().map(AsRef::as_ref).filter(fits).collect()
     }
 
     /// Returns what was found where identities are looked for by default, but could not be used.
@@ -104,6 +139,7 @@ impl Identities {
 
     pub(crate) fn append(&mut self, mut other: Self) {
         self.keys.append(&mut other.keys);
+        self.locked.append(&mut other.locked);
         self.notes.append(&mut other.notes);
     }
 
@@ -114,7 +150,7 @@ impl Identities {
 
 impl From<Identity> for Identities {
     fn from(identity: Identity) -> Self {
-        Self { keys: vec![identity], notes: Vec::new() }
+        Self { keys: vec![identity], ..Self::default() }
     }
 }
 
@@ -143,8 +179,8 @@ pub enum IdentityError {
         /// The file as the caller calls it.
         file: String,
     },
-    /// An SSH key under a passphrase.
-    #[error("the SSH key {file} is protected by a passphrase")]
+    /// An SSH key under a passphrase, or an identity file that age encrypted, and nobody to ask.
+    #[error("the identity {file} is protected by a passphrase")]
     Encrypted {
         /// The file as the caller calls it.
         file: String,
@@ -216,8 +252,8 @@ impl IdentityError {
                 "plugins are not supported: use a key of its own for claw, from `claw identity`".to_owned()
             }
             Self::Encrypted { .. } => {
-                "make an identity for claw with `claw identity` and have its recipient added; a key with a \
-                 passphrase cannot be used yet"
+                "run claw on a terminal to be asked for it; where nobody is asked, as in CI, use an identity of its own from \
+                 `claw identity new` and have its recipient added"
                     .to_owned()
             }
             Self::NotEd25519 { .. } => "use an ed25519 key (`ssh-keygen -t ed25519`) or `claw identity`".to_owned(),
@@ -272,7 +308,7 @@ fn ssh(text: &str, file: &str) -> Result<Identity, IdentityError> {
     }
     let recipient = age::ssh::Recipient::try_from(key.clone()).ok().and_then(|public| public.to_string().parse().ok());
     match recipient {
-        Some(recipient) => Ok(Identity { key: Key::Ssh(key), recipient }),
+        Some(recipient) => Ok(Identity::from_ssh(key, recipient)),
         None => Err(IdentityError::NotEd25519 { file }),
     }
 }

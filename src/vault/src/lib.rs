@@ -5,14 +5,18 @@
 //! Randomness is taken from the system in three places only: inside age, [`Identity::generate`] and the making of
 //! fleet and login keys. What leaves the crate in clear is a [`secrecy::SecretString`]; no error and no `Debug` holds a value.
 
+mod batch;
 mod change;
 mod cipher;
 mod control;
 mod derive;
+mod dotenv;
+mod draft;
 mod edit;
 mod error;
 mod find;
 mod identity;
+mod locked;
 mod names;
 mod pair;
 mod profile;
@@ -22,10 +26,15 @@ mod store;
 mod testing;
 mod vault;
 
+pub use batch::{Changes, Snapshot};
+pub use change::seal_text;
 pub use control::login_keys_in;
+pub use dotenv::{read_dotenv, write_dotenv};
+pub use draft::{TextError, read_draft, write_draft};
 pub use error::VaultError;
-pub use find::{find, save_new};
+pub use find::{find, find_asking, save_new};
 pub use identity::{Identities, Identity, IdentityError};
+pub use locked::AskPassphrase;
 pub use names::{
     FLEET_KEY, PROFILE_BYTES_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_key_name, is_profile_name,
 };

@@ -17,6 +17,8 @@ pub const VALUE_BYTES_MAX: usize = 64 << 10;
 pub const VALUES_MAX: usize = 1000;
 /// The most recipients a value may have: each costs 100 bytes in the file and one key exchange.
 pub(crate) const RECIPIENTS_MAX: usize = 100;
+/// The most former readers a value remembers: ten changes of all recipients without a new value.
+pub(crate) const FORMER_MAX: usize = 1000;
 
 /// Returns whether `name` can be a key: a letter or `_`, then letters, digits, `_`, `.` and `-`, 128 at most.
 #[must_use]

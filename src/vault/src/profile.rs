@@ -9,15 +9,15 @@ use std::ops::Range;
 use toml_edit::{Document, Item, Table};
 
 use crate::names::{
-    PROFILE_BYTES_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUES_MAX, due, is_date, is_fingerprint, is_id, is_key_name,
-    is_owner, is_profile_name, max_age_days, near, printable,
+    FORMER_MAX, PROFILE_BYTES_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUES_MAX, due, is_date, is_fingerprint, is_id,
+    is_key_name, is_owner, is_profile_name, max_age_days, near, printable,
 };
 use crate::recipient::Recipient;
 
 /// The version of the file's form that this claw reads and writes.
 pub(crate) const FORMAT: i64 = 1;
 const ROOT_KEYS: [&str; 5] = ["format", "fleet", "profile", "values", "generations"];
-const ENTRY_KEYS: [&str; 8] = ["owner", "updated", "max_age", "public", "seq", "to", "age", "mac"];
+const ENTRY_KEYS: [&str; 9] = ["owner", "updated", "max_age", "public", "seq", "to", "read_by", "age", "mac"];
 
 /// A profile file as it was read: everything that is in clear, and the ciphertexts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Entry {
     pub seq: u64,
     /// The fingerprints of the recipients it was encrypted to.
     pub to: Vec<String>,
+    /// The fingerprints of those who could read the value since it last changed and are no recipients any more.
+    pub read_by: Vec<String>,
     pub(crate) age: String,
     pub(crate) mac: String,
 }
@@ -72,6 +74,7 @@ impl Entry {
             public: None,
             seq: 0,
             to: Vec::new(),
+            read_by: Vec::new(),
             age: String::new(),
             mac: String::new(),
         }
@@ -84,6 +87,18 @@ impl Entry {
         to.sort();
         to.dedup();
         to == fingerprints(recipients)
+    }
+
+    /// Returns the fingerprints of those who could read the value since it last changed and are not among these
+    /// recipients, sorted. Encrypting anew does not empty it, a new value does.
+    #[must_use]
+    pub fn former_readers(&self, recipients: &[Recipient]) -> Vec<String> {
+        let wanted = fingerprints(recipients);
+        let mut gone: Vec<String> = self.read_by.iter().chain(&self.to).cloned().collect();
+        gone.retain(|print| !wanted.contains(print));
+        gone.sort();
+        gone.dedup();
+        gone
     }
 
     /// Returns the ISO date from which the value needs rotation; `None` where it has no `max_age`.
@@ -235,7 +250,11 @@ impl Reader<'_> {
                 "an ssh-ed25519 public key",
             )?,
             seq: self.seq(table)?,
-            to: self.to(table)?,
+            to: self.prints(table, "to", RECIPIENTS_MAX)?,
+            read_by: match table.contains_key("read_by") {
+                true => self.prints(table, "read_by", FORMER_MAX)?,
+                false => Vec::new(),
+            },
             age: self.text_at(table, "age", any, "the armour of `claw secret set`")?,
             mac: self.text_at(table, "mac", any, "the MAC of `claw secret set`")?,
         })
@@ -247,14 +266,14 @@ impl Reader<'_> {
         seq.filter(|seq| *seq > 0).ok_or_else(|| self.invalid(item.span(), "`seq` is not a count", RESTORE))
     }
 
-    fn to(&self, table: &Table) -> Result<Vec<String>, ProfileError> {
-        let item = self.required(table, "to")?;
+    fn prints(&self, table: &Table, key: &str, most: usize) -> Result<Vec<String>, ProfileError> {
+        let item = self.required(table, key)?;
         let invalid = || {
-            let reason = "`to` is not a list of recipients' fingerprints";
-            self.invalid(item.span(), reason, RESTORE)
+            let reason = format!("`{key}` is not a list of recipients' fingerprints");
+            self.invalid(item.span(), &reason, RESTORE)
         };
         let list = item.as_array().ok_or_else(invalid)?;
-        if list.is_empty() || list.len() > RECIPIENTS_MAX {
+        if list.is_empty() || list.len() > most {
             return Err(invalid());
         }
         list.iter()
@@ -350,7 +369,7 @@ const RESTORE: &str = "take the entry from git again, or write it anew with `cla
 pub(crate) const KEY_HELP: &str = "a key is a letter or `_`, then letters, digits, `_`, `.` and `-`, up to 128";
 
 /// Returns line and column, both from 1, of a byte offset.
-fn position(text: &str, at: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -187,7 +187,15 @@ impl Vault {
     }
 
     pub(crate) fn bound<'a>(&'a self, profile: &'a str, entry: &'a Entry, ciphertext: &'a [u8]) -> Bound<'a> {
-        Bound { fleet: &self.fleet, profile, key: &entry.key, seq: entry.seq, to: &entry.to, ciphertext }
+        Bound {
+            fleet: &self.fleet,
+            profile,
+            key: &entry.key,
+            seq: entry.seq,
+            to: &entry.to,
+            read_by: &entry.read_by,
+            ciphertext,
+        }
     }
 
     pub(crate) fn decrypt(&self, profile: &str, entry: &Entry, ciphertext: &[u8]) -> Result<SecretString, VaultError> {
@@ -195,14 +203,27 @@ impl Vault {
         if self.identities.is_empty() {
             return Err(self.no_identity(&what));
         }
-        cipher::open(ciphertext, &self.identities).map_err(|error| match error {
-            OpenError::Garbled(why) => VaultError::Garbled { what, why },
-            OpenError::NotOurs => VaultError::OtherRecipient {
+        let mut opened = cipher::open(ciphertext, &self.identities);
+        let mut stays_locked = None;
+        for locked in self.identities.locked_for(&entry.to) {
+            if !matches!(opened, Err(OpenError::NotOurs)) {
+                break;
+            }
+            match locked.open() {
+                Some(identities) => opened = cipher::open(ciphertext, identities),
+                None => stays_locked = Some(locked.file().to_owned()),
+            }
+        }
+        match (opened, stays_locked) {
+            (Ok(value), _) => Ok(value),
+            (Err(OpenError::Garbled(why)), _) => Err(VaultError::Garbled { what, why }),
+            (Err(OpenError::NotOurs), Some(file)) => Err(VaultError::Locked { what, file }),
+            (Err(OpenError::NotOurs), None) => Err(VaultError::OtherRecipient {
                 what,
                 to: entry.to.clone(),
                 ours: fingerprints(&self.identities.recipients()),
-            },
-        })
+            }),
+        }
     }
 
     fn no_identity(&self, what: &str) -> VaultError {
@@ -287,5 +308,7 @@ pub(crate) fn refuse_reserved(profile: &str) -> Result<(), VaultError> {
     }
 }
 
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod tests;

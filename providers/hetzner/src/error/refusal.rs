@@ -46,6 +46,7 @@ open! {
         ResourceInUse = "resource_in_use",
         MustBeUnassigned = "must_be_unassigned",
         FirewallAlreadyApplied = "firewall_already_applied",
+        FirewallManagedByLabelSelector = "firewall_managed_by_label_selector",
         FirewallResourceNotFound = "firewall_resource_not_found",
         PrimaryIpAssigned = "primary_ip_assigned",
         PrimaryIpAlreadyAssigned = "primary_ip_already_assigned",

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use claw_core::desired::Desired;
 use claw_core::name::{Address, Kind};
 use claw_core::observed::{Actual, Observation, Owner, State};
+use claw_core::provider::cloud::AGENT;
 use futures_util::{StreamExt, stream};
 
+use crate::names;
 use crate::pages::Filter;
 use crate::project::{Project, whole};
 use crate::records;
-use crate::wire::{Rrset, Zone};
+use crate::wire::{Rrset, Zone, ZoneMode};
 
 /// How many zones that the fleet does not name are looked through for what it left there.
-const OTHER_ZONES_MAX: usize = 25;
+const OTHER_ZONES_MAX: usize = 200;
 /// How many zones are read at once.
 const ZONES_AT_ONCE: usize = 8;
 
@@ -53,14 +55,17 @@ pub async fn observe(project: &Project, desired: &Desired) -> Names {
             seen.extend(unknown(Some(&zone.name), &why));
         }
     }
-    let (own, others): (Vec<&Zone>, Vec<&Zone>) = zones.iter().partition(|zone| named(&zone.name));
+    let (own, mut others): (Vec<&Zone>, Vec<&Zone>) = zones.iter().partition(|zone| named(&zone.name));
+    // in a zone that is copied from elsewhere nothing can be written, so nothing of ours is in it
+    others.retain(|zone| zone.mode != ZoneMode::Secondary);
+    let mut incomplete = (others.len() > OTHER_ZONES_MAX)
+        .then(|| format!("the project has more than {OTHER_ZONES_MAX} zones that the fleet does not name"));
     let mut looks = Vec::new();
     for zone in own.iter().chain(others.iter().take(OTHER_ZONES_MAX)) {
         let filter = if named(&zone.name) { Filter::all() } else { project.ours() };
         looks.push(look(project, zone, filter));
     }
     let sets: Vec<_> = stream::iter(looks).buffered(ZONES_AT_ONCE).collect().await;
-    let mut incomplete = None;
     for (zone, sets) in sets {
         match sets {
             Ok(sets) => {
@@ -74,7 +79,9 @@ pub async fn observe(project: &Project, desired: &Desired) -> Names {
             }
             Err(why) => {
                 seen.extend(unknown(Some(&zone.name), &why));
-                incomplete.get_or_insert(why);
+                if zone.mode != ZoneMode::Secondary {
+                    incomplete.get_or_insert(why);
+                }
             }
         }
     }
@@ -87,13 +94,21 @@ async fn look<'a>(project: &Project, zone: &'a Zone, filter: Filter) -> (&'a Zon
 
 fn of_set(project: &Project, desired: &Desired, zone: &Zone, set: &Rrset) -> Option<Observation> {
     records::kind(&set.kind)?;
-    let address = project.address(Kind::Dns, &records::resource(set, &zone.name));
     let ours = project.is_ours(&set.labels);
+    let name = records::resource(set, &zone.name);
+    let mut address = project.address(Kind::Dns, &name);
+    let wanted = desired.resources.get(&address).and_then(|resource| resource.fields.get("zone")?.as_text());
+    if wanted.is_some_and(|wanted| wanted != zone.name) {
+        // the fleet has it in a longer zone now: this one is left over
+        address = project.address(Kind::Dns, &records::elsewhere(&name, &zone.name));
+    }
     // somebody else's names are nobody's business unless they stand in ours
     if !ours && !desired.resources.contains_key(&address) {
         return None;
     }
     let owner = if ours { Owner::Ours } else { Owner::Foreign };
     let fields = records::fields(set, &zone.name, zone.ttl);
-    Some(Observation { address, state: State::Present(Actual { fields, owner, ..Actual::default() }) })
+    let agent = set.labels.get(names::AGENT).filter(|_| ours);
+    let facts = agent.map(|agent| (AGENT.to_owned(), agent.clone())).into_iter().collect();
+    Some(Observation { address, state: State::Present(Actual { fields, owner, facts, ..Actual::default() }) })
 }

@@ -11,7 +11,6 @@ use crate::error::Code;
 use crate::names;
 use crate::observe::own_ipv6;
 use crate::ops::NewPrimaryIp;
-use crate::project::Project;
 use crate::wire::{IpType, PrimaryIp};
 
 /// Does a step about a host's addresses.
@@ -32,7 +31,7 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
     };
     let (v4, v6) = try_join!(one(IpType::V4), one(IpType::V6))?;
     if standing.iter().any(|ip| !is_at(ip, location)) {
-        forget_former(job.project, job.name(), location).await?;
+        forget_former(job, job.name(), location).await?;
     }
     let mut actual = Actual { fields: job.after()?.clone(), ..Actual::default() };
     actual.facts.insert(IPV4.to_owned(), v4.ip.clone());
@@ -68,11 +67,41 @@ async fn make(job: &Job<'_>, kind: IpType, location: &str) -> Result<PrimaryIp, 
     }
 }
 
-/// Removes the addresses a host had elsewhere, as far as no machine has them any more.
-pub async fn forget_former(project: &Project, name: &str, location: &str) -> Result<(), ApplyError> {
-    let ips = project.client.primary_ips(&project.ours_of(name)).await?.items;
-    for ip in ips.iter().filter(|ip| ip.assignee_id.is_none() && !is_at(ip, location)) {
-        project.client.delete_primary_ip(ip.id).await?;
+/// Removes the addresses a host had elsewhere, as far as no machine has them any more and no name leads to them.
+pub async fn forget_former(job: &Job<'_>, host: &str, location: &str) -> Result<(), ApplyError> {
+    let (project, client) = (job.project, &job.project.client);
+    let ips = client.primary_ips(&project.ours_of(host)).await?.items;
+    let former: Vec<&PrimaryIp> = ips.iter().filter(|ip| ip.assignee_id.is_none() && !is_at(ip, location)).collect();
+    if former.is_empty() {
+        return Ok(());
+    }
+    let mut named = Vec::new();
+    for zone in job.ctx.desired.zones.iter().filter(|zone| zone.place == project.place) {
+        let sets = client.rrsets(&zone.name, &project.ours()).await?.items;
+        named.extend(sets.into_iter().flat_map(|set| set.records).map(|record| record.value));
+    }
+    for ip in former.into_iter().filter(|ip| !named.contains(&told(ip))) {
+        client.delete_primary_ip(ip.id).await?;
     }
     Ok(())
+}
+
+/// Removes the addresses that a name has just left, where they are a host's from before.
+pub async fn forget_unnamed(job: &Job<'_>, values: &[String]) -> Result<(), ApplyError> {
+    let project = job.project;
+    let ips = project.client.primary_ips(&project.ours()).await?.items;
+    for ip in ips.iter().filter(|ip| ip.assignee_id.is_none() && values.contains(&told(ip))) {
+        let Some(host) = ip.labels.get(names::NAME) else { continue };
+        let address = project.address(Kind::Address, host);
+        let wanted = job.ctx.desired.resources.get(&address).and_then(|one| one.fields.get("location")?.as_text());
+        if let Some(location) = wanted.filter(|location| !is_at(ip, location)) {
+            forget_former(job, host, location).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns an address as names lead to it.
+fn told(ip: &PrimaryIp) -> String {
+    if ip.kind == IpType::V6 { own_ipv6(&ip.ip) } else { ip.ip.clone() }
 }

@@ -1,16 +1,17 @@
 //! Record sets.
 
 use claw_core::observed::Observation;
+use claw_core::plan::Action;
 use claw_core::provider::ApplyError;
 use claw_core::value::{Fields, Value};
 
-use super::{Job, resolve};
+use super::{Job, address, resolve};
 use crate::error::Code;
 use crate::names;
 use crate::ops::NewRrset;
 use crate::pages::Filter;
 use crate::records::{self, SetName};
-use crate::wire::Rrset;
+use crate::wire::{Labels, Rrset};
 
 /// Does a step about a record set.
 pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
@@ -19,6 +20,7 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
     let set = SetName::read(job.name(), zone)
         .ok_or_else(|| ApplyError::fatal(format!("find {} in {zone}: it does not lie there", job.name())))?;
     let standing = find(job, zone, &set).await?;
+    let before: Vec<String> = standing.iter().flat_map(|one| &one.records).map(|record| record.value.clone()).collect();
     if standing.as_ref().is_some_and(|standing| !project.is_ours(&standing.labels)) {
         return Err(job.foreign(job.name()));
     }
@@ -33,7 +35,7 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
                 kind: set.kind.clone(),
                 ttl: ttl(after),
                 records: &records,
-                labels: &names::marks(&project.fleet, &label(job.name())),
+                labels: &labels(job),
             };
             match client.create_rrset(zone, &new).await {
                 Ok(made) => made.actions,
@@ -48,6 +50,9 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
     client.wait(&actions).await?;
     if let Some(after) = job.step.action.after() {
         resolve::until_served(job, zone, set.kind.as_str(), after).await?;
+        if matches!(job.step.action, Action::Update { .. } | Action::Replace { .. }) {
+            address::forget_unnamed(job, &before).await?;
+        }
     }
     Ok(Vec::new())
 }
@@ -55,7 +60,7 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
 /// Returns the zone that the plan names.
 fn zone<'a>(job: &'a Job<'_>) -> Result<&'a str, ApplyError> {
     let fields = match &job.step.action {
-        claw_core::plan::Action::Delete { before } => Some(before),
+        Action::Delete { before } => Some(before),
         other => other.after(),
     };
     let zone = fields.and_then(|fields| fields.get("zone")?.as_text());
@@ -100,6 +105,14 @@ fn ttl(fields: &Fields) -> Option<u32> {
         Some(Value::Number(number)) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
         _ => None,
     }
+}
+
+/// The mark of a set, and the agent it leads to, so that it goes with it.
+fn labels(job: &Job<'_>) -> Labels {
+    let mut labels = names::marks(&job.project.fleet, &label(job.name()));
+    let agent = job.ctx.resource(&job.step.address).and_then(|resource| resource.of.clone());
+    labels.extend(agent.map(|agent| (names::AGENT.to_owned(), agent)));
+    labels
 }
 
 /// A label has room for less than a name, and no colon: it says as much as fits, for people.

@@ -8,7 +8,7 @@ use claw_core::machine::Pins;
 use claw_core::name::Kind;
 use claw_core::observed::{Actual, Observation, State};
 use claw_core::plan::Action;
-use claw_core::provider::cloud::FIREWALL;
+use claw_core::provider::cloud::{AGENTS, FIREWALL};
 use claw_core::provider::{ApplyError, Class};
 use claw_core::value::Value;
 use futures_util::try_join;
@@ -41,9 +41,10 @@ pub async fn apply(job: &Job<'_>) -> Result<Vec<Observation>, ApplyError> {
     let around = Around { firewall, ips };
     match (&job.step.action, found) {
         (Action::Replace { .. }, Some(server)) if !is_new(job, &server)? => {
+            in_stock(job).await?;
             delete(job, &server).await?;
             let made = create(job, &around).await?;
-            address::forget_former(job.project, job.name(), job.text("location")?).await?;
+            address::forget_former(job, job.name(), job.text("location")?).await?;
             settle(job, made, &around).await
         }
         (_, Some(server)) => settle(job, server, &around).await,
@@ -104,7 +105,8 @@ async fn create(job: &Job<'_>, around: &Around) -> Result<Server, ApplyError> {
     let Around { firewall, ips } = around;
     let birth = (job.bear)(job.name())?;
     let pins = Pins { current: birth.pin.clone(), next: None, born_with: true };
-    let labels = with_pins(&names::marks(&project.fleet, job.name()), &pins);
+    let mut labels = with_pins(&names::marks(&project.fleet, job.name()), &pins);
+    labels.insert(names::AGENTS.to_owned(), job.text(AGENTS)?.to_owned());
     let name = job.text("name")?;
     let id = |kind: &IpType| ips.get(kind.as_str()).map(|ip| ip.id);
     let mut refused = None;
@@ -208,22 +210,36 @@ async fn ips(job: &Job<'_>) -> Result<BTreeMap<String, PrimaryIp>, ApplyError> {
 async fn settle(job: &Job<'_>, server: Server, around: &Around) -> Result<Vec<Observation>, ApplyError> {
     let client = &job.project.client;
     let mut server = steady(job, server).await?;
-    let name = job.text("name")?;
-    if server.name != name {
-        server = client.update_server(server.id, &Update { name: Some(name), labels: None }).await?;
+    let (name, agents) = (job.text("name")?, job.text(AGENTS)?);
+    if server.name != name || server.labels.get(names::AGENTS).map(String::as_str) != Some(agents) {
+        let mut labels = server.labels.clone();
+        labels.insert(names::AGENTS.to_owned(), agents.to_owned());
+        server = client.update_server(server.id, &Update { name: Some(name), labels: Some(&labels) }).await?;
     }
     settle_firewall(job, &server, around.firewall).await?;
     let size = server.server_type.as_ref().map(|one| one.name.clone()).unwrap_or_default();
     let resize = !sizes(job)?.contains(&size.as_str());
     let readdress = !has(&server, &around.ips);
     if resize || readdress {
-        turn_off(job, &server).await?;
-        if readdress {
-            assign(job, &server, &around.ips).await?;
+        // nothing is turned off for what cannot be had
+        if resize {
+            in_stock(job).await?;
         }
-        let resized = if resize { change_size(job, &server).await } else { Ok(()) };
+        refuse_taken(job, &server, &around.ips)?;
+        turn_off(job, &server).await?;
+        let changed = async {
+            if readdress {
+                assign(job, &server, &around.ips).await?;
+            }
+            if resize { change_size(job, &server).await } else { Ok(()) }
+        };
+        // it comes up again whatever came of it
+        let changed = changed.await;
         turn_on(job, &server).await?;
-        resized?;
+        changed.map_err(|mut error| {
+            error.changed = true;
+            error
+        })?;
     } else if server.status == ServerStatus::Off {
         turn_on(job, &server).await?;
     }
@@ -279,10 +295,44 @@ async fn settle_firewall(job: &Job<'_>, server: &Server, wanted: u64) -> Result<
     }
     // the right one first: there is no moment without any
     for other in on.iter().filter(|one| one.id != wanted) {
-        let actions = client.remove_firewall(other.id, server.id).await?;
-        client.wait(&actions).await?;
+        match client.remove_firewall(other.id, server.id).await {
+            Ok(actions) => client.wait(&actions).await?,
+            // somebody's, for all machines with some label: it is not this machine's to leave
+            Err(error) if error.is(&Code::FirewallManagedByLabelSelector) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
+}
+
+/// Refuses to begin where none of the sizes can be had now, as far as the cloud tells.
+async fn in_stock(job: &Job<'_>) -> Result<(), ApplyError> {
+    let (sizes, location) = (sizes(job)?, job.text("location")?);
+    let types = job.project.client.server_types().await?.items;
+    let is_out = |size: &&str| {
+        let known = types.iter().find(|one| one.name == **size);
+        let there = known.and_then(|one| one.locations.iter().find(|place| place.name == location));
+        there.is_some_and(|place| place.available == Some(false))
+    };
+    if !sizes.is_empty() && sizes.iter().all(is_out) {
+        let text = format!("get a {} in {location} for {}: it is sold out", sizes.join(" or a "), job.step.address);
+        return Err(ApplyError::fatal(text)
+            .help("nothing was touched: add another size to the list, or another location, or apply again later"));
+    }
+    Ok(())
+}
+
+/// Refuses to begin where somebody gave one of the host's addresses to another machine.
+fn refuse_taken(job: &Job<'_>, server: &Server, ips: &BTreeMap<String, PrimaryIp>) -> Result<(), ApplyError> {
+    match ips.values().find(|ip| ip.assignee_id.is_some_and(|id| id != server.id)) {
+        None => Ok(()),
+        Some(ip) => Err(ApplyError::fatal(format!(
+            "give {} its address {}: another machine has it",
+            job.step.address,
+            claw_core::text::clean(&ip.ip, 50)
+        ))
+        .help("take it off that machine in the console, then apply again")),
+    }
 }
 
 /// Whether a machine has these addresses and no others.
@@ -300,10 +350,15 @@ async fn turn_off(job: &Job<'_>, server: &Server) -> Result<(), ApplyError> {
         let actions = client.shut_down(server.id).await?;
         client.wait(&actions).await?;
         let off = |one: &Server| one.status == ServerStatus::Off;
-        if until(job, server, SHUTDOWN_LOOKS_MAX, off).await.is_err() {
-            let actions = client.power_off(server.id).await?;
-            client.wait(&actions).await?;
-            until(job, server, LOOKS_MAX, off).await?;
+        match until(job, server, SHUTDOWN_LOOKS_MAX, off).await {
+            Ok(_) => {}
+            // it had its time; anything else is no reason to pull the plug
+            Err(error) if error.class == Class::Busy => {
+                let actions = client.power_off(server.id).await?;
+                client.wait(&actions).await?;
+                until(job, server, LOOKS_MAX, off).await?;
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -370,6 +370,13 @@ fn allow_from_path<'a>(fleet: &Fleet, key: &'a str) -> Vec<&'a str> {
 }
 
 fn check_narrower(fleet: &Fleet, key: &str, own: &[String], problems: &mut Vec<Problem>) {
+    if own.is_empty() && !fleet.ssh.allow_from.is_empty() {
+        problems.push(
+            Problem::error("allow-from", format!("the empty `allow_from` of `{key}` would let everybody in"))
+                .at(fleet.host_field(key, "allow_from"))
+                .help("leave it out to have ssh.allow_from hold, or name the ranges within it"),
+        );
+    }
     let outer: Vec<_> = fleet.ssh.allow_from.iter().filter_map(|text| range(text)).collect();
     for (index, text) in own.iter().enumerate() {
         let fits = range(text).is_none_or(|inner| outer.is_empty() || outer.iter().any(|one| is_within(&inner, one)));

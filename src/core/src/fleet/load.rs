@@ -102,7 +102,14 @@ fn assemble(tree: Tree, problems: &mut Vec<Problem>) -> Option<Fleet> {
         .filter_map(|(key, agent)| own_machine(&fleet, &file.defaults.host, key, agent, problems))
         .collect();
     for (key, table) in own {
-        fleet.hosts.entry(key).or_insert(table);
+        if fleet.hosts.contains_key(&key) {
+            let message = format!("host `{key}` is called like agent `{key}`, which has a machine of its own");
+            let help = "call one of them something else, or write what is meant of its machine into the agent's `host`";
+            let at = fleet.tree.key(&["hosts", &key]);
+            problems.push(Problem::error("duplicate-name", message).at(at).help(help));
+            continue;
+        }
+        fleet.hosts.insert(key, table);
     }
     Some(fleet)
 }

@@ -57,7 +57,7 @@ fn is_of_cloud_host(inputs: Inputs<'_>, address: &Address) -> bool {
 }
 
 /// Returns the places whose machine goes or is made anew in this plan: nothing is on it afterwards.
-fn emptied(inputs: Inputs<'_>) -> BTreeSet<String> {
+pub(super) fn emptied(inputs: Inputs<'_>) -> BTreeSet<String> {
     let goes = |(id, card): (&String, &HostCard)| {
         let server = card.server(id)?;
         let allowed = inputs.policy.allow_destroy.contains(id);

@@ -1,15 +1,15 @@
 //! Holds what must not happen now: data lost, too much deleted, suspended agents touched, and all that rests on
 //! something held.
 
+mod machines;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::Decisions;
 use super::{Action, Inputs, Policy, Reason};
-use crate::desired::HostCard;
 use crate::name::{Address, Kind, ResourceId};
 use crate::observed::{Owner, Seen, State};
 use crate::provider::access::{CONTROL, FROM, SEEN_FROM};
-use crate::provider::cloud::FIREWALL;
 use crate::ssh::excludes;
 use crate::value::{Fields, Value};
 
@@ -21,7 +21,13 @@ pub(super) fn hold(inputs: Inputs<'_>, decisions: &mut Decisions) {
     hold_data(inputs, decisions);
     hold_moves(inputs, decisions);
     hold_mass_deletes(inputs, decisions);
-    hold_what_waits(inputs, decisions);
+    loop {
+        let names = machines::hold_names(inputs, decisions);
+        hold_what_waits(inputs, decisions);
+        if !machines::hold_emptied(inputs, decisions) && !names {
+            return;
+        }
+    }
 }
 
 /// Whether a suspension still counts: it ends on its day.
@@ -49,19 +55,7 @@ fn hold_lockouts(inputs: Inputs<'_>, decisions: &mut Decisions) {
             decision.held = Some(Reason::LockOut { from: from.clone() });
         }
     }
-    for (address, decision) in decisions.iter_mut().filter(|(address, _)| address.id.kind == Kind::Firewall) {
-        let shut_out = || {
-            let behind = inputs.desired.hosts.iter().filter(|(id, card)| stands_behind(inputs, id, card, address));
-            let seen_from = |card: &HostCard| inputs.observed.facts.get(&card.name)?.get(SEEN_FROM);
-            let mut from = behind.filter_map(|(_, card)| seen_from(card));
-            from.find(|from| excludes(ranges(decision.action.after()), from)).cloned()
-        };
-        if decision.held.is_none()
-            && let Some(from) = shut_out()
-        {
-            decision.held = Some(Reason::LockOut { from });
-        }
-    }
+    machines::hold_lockouts(inputs, decisions);
 }
 
 fn ranges(fields: Option<&Fields>) -> Vec<&str> {
@@ -69,13 +63,6 @@ fn ranges(fields: Option<&Fields>) -> Vec<&str> {
         Some(Value::List(ranges)) => ranges.iter().filter_map(Value::as_text).collect(),
         _ => Vec::new(),
     }
-}
-
-/// Whether a host's machine is reached through a firewall.
-fn stands_behind(inputs: Inputs<'_>, id: &str, card: &HostCard, firewall: &Address) -> bool {
-    let server = card.server(id).filter(|server| server.place == firewall.place);
-    let fields = server.and_then(|server| inputs.desired.resources.get(&server)).map(|server| &server.fields);
-    fields.and_then(|fields| fields.get(FIREWALL)?.as_text()) == Some(firewall.id.name.as_str())
 }
 
 /// Keys that only this machine knows are not put on hosts: if it is lost, so is the way in.
@@ -107,7 +94,8 @@ fn hold_data(inputs: Inputs<'_>, decisions: &mut Decisions) {
         .collect();
     for (address, decision) in decisions {
         let replaced = matches!(decision.action, Action::Replace { .. })
-            && address.id.kind.holds_data()
+            // with a machine go its addresses: names lead to them
+            && (address.id.kind.holds_data() || address.id.kind == Kind::Address)
             && !inputs.policy.allow_destroy.contains(&address.id.name);
         let deleted = decision.action.is_delete() && keep.contains(&(address.place.clone(), address.id.name.clone()));
         if decision.held.is_none() && (deleted || replaced) {
@@ -139,6 +127,19 @@ fn hold_moves(inputs: Inputs<'_>, decisions: &mut Decisions) {
     for (address, decision) in decisions {
         let name = &address.id.name;
         let makes_home = address.id.kind.holds_data() && matches!(decision.action, Action::Create { .. });
+        if makes_home
+            && decision.held.is_none()
+            && !homes.contains_key(name.as_str())
+            && !inputs.policy.allow_destroy.contains(name)
+            && let Some(lost) = machines::lost_home(inputs, name)
+        {
+            let why = format!(
+                "{lost} is not in the fleet any more, and the agent's data may be on it; put its table back, or \
+                 --allow-destroy {name} starts the agent empty"
+            );
+            decision.held = Some(Reason::Unknown { why });
+            continue;
+        }
         if makes_home
             && decision.held.is_none()
             && !homes.contains_key(name.as_str())
@@ -178,28 +179,46 @@ fn hold_mass_deletes(inputs: Inputs<'_>, decisions: &mut Decisions) {
         return;
     }
     for kind in Kind::ALL {
-        let total = inputs
-            .observed
-            .states
-            .iter()
-            .filter(|(address, state)| {
-                address.id.kind == kind && matches!(state, State::Present(actual) if actual.owner == Owner::Ours)
-            })
-            .count();
+        let ours = inputs.observed.states.iter().filter(|(address, state)| {
+            address.id.kind == kind && matches!(state, State::Present(actual) if actual.owner == Owner::Ours)
+        });
+        let total = ours.map(|(address, _)| counted(address)).collect::<BTreeSet<_>>().len();
         let allowed = delete_limit(total, inputs.policy.delete_max_percent);
-        let mut deletes: Vec<_> = decisions
-            .iter_mut()
+        let deletes: Vec<Address> = decisions
+            .iter()
             .filter(|(address, decision)| {
                 address.id.kind == kind && decision.action.is_delete() && decision.held.is_none()
             })
+            .filter(|(address, _)| !is_spoken_for(inputs, decisions, address))
+            .map(|(address, _)| address.clone())
             .collect();
-        let wanted = deletes.len();
+        let wanted = deletes.iter().map(counted).collect::<BTreeSet<_>>().len();
         if wanted > allowed {
-            for (_, decision) in &mut deletes {
-                decision.held = Some(Reason::DeleteMax { wanted, allowed });
+            for address in &deletes {
+                let reason = Reason::DeleteMax { wanted, allowed };
+                decisions.entry(address.clone()).and_modify(|decision| decision.held = Some(reason));
             }
         }
     }
+}
+
+/// What a resource counts as among deletes: the records of a name are one thing.
+fn counted(address: &Address) -> (&str, &str) {
+    let name = address.id.name.as_str();
+    let name = if address.id.kind == Kind::Dns { name.rsplit_once(':').map_or(name, |(name, _)| name) } else { name };
+    (name, &address.place)
+}
+
+/// Whether somebody said that a name goes: with its agent, or for another name.
+fn is_spoken_for(inputs: Inputs<'_>, decisions: &Decisions, address: &Address) -> bool {
+    let agent = (address.id.kind == Kind::Dns).then(|| machines::agent_of(inputs, address)).flatten();
+    let renamed = |agent: &str| {
+        decisions.iter().any(|(other, decision)| {
+            let of = inputs.desired.resources.get(other).and_then(|resource| resource.of.as_deref());
+            matches!(decision.action, Action::Create { .. }) && of == Some(agent)
+        })
+    };
+    agent.is_some_and(|agent| inputs.policy.allow_destroy.contains(agent) || renamed(agent))
 }
 
 /// Returns how many of `total` may go: the per cent of them, and always one.
@@ -217,7 +236,7 @@ fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
                 let first = if decision.action.is_delete() {
                     dependents(inputs, decisions, address)
                 } else {
-                    needs(inputs, address)
+                    needs(inputs, decisions, address)
                 };
                 let blocker =
                     first.into_iter().find(|need| decisions.get(need).is_some_and(|other| other.held.is_some()))?;
@@ -235,8 +254,18 @@ fn hold_what_waits(inputs: Inputs<'_>, decisions: &mut Decisions) {
     }
 }
 
-fn needs(inputs: Inputs<'_>, address: &Address) -> Vec<Address> {
-    inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default()
+/// Returns what a resource needs in this plan. Who may log in is put right on a machine that stands, whatever else waits
+/// there.
+pub(super) fn needs(inputs: Inputs<'_>, decisions: &Decisions, address: &Address) -> Vec<Address> {
+    let all = inputs.desired.resources.get(address).map(|resource| resource.needs.clone()).unwrap_or_default();
+    let stands = |need: &Address| {
+        let seen = inputs.observed.states.get(need);
+        let ours = matches!(seen, Some(State::Present(actual)) if actual.owner == Owner::Ours);
+        let decision = decisions.get(need).filter(|one| one.held.is_none());
+        ours && !decision.is_some_and(|one| matches!(one.action, Action::Replace { .. }))
+    };
+    let counts = |need: &Address| !(address.id.kind == Kind::Access && need.id.kind == Kind::Server && stands(need));
+    all.into_iter().filter(counts).collect()
 }
 
 /// Returns what goes before this one when both are deleted. Orphans have no declaration, so the kinds say it; all that
@@ -245,14 +274,19 @@ pub(super) fn dependents(inputs: Inputs<'_>, decisions: &Decisions, address: &Ad
     let kind = address.id.kind;
     let users = Kind::ALL.into_iter().filter(|other| other.needs().contains(&kind));
     let mut found: Vec<Address> = users.map(|other| address.sibling(other)).collect();
+    let ips = machines::ips(inputs, address);
+    let led_to = |other: &Address| match decisions.get(other).map(|one| &one.action) {
+        Some(Action::Update { before, .. } | Action::Replace { before, .. } | Action::Delete { before }) => {
+            machines::leads_to(before, &ips)
+        }
+        _ => false,
+    };
     let first = |other: &&Address| match kind {
         Kind::Host => other.place == address.place && !other.id.kind.is_of_host(),
         // machines leave the rules and keys they have first
         Kind::Firewall | Kind::Sshkey => other.place == address.place && other.id.kind == Kind::Server,
         // no name leads to an address that is somebody else's next
-        Kind::Address | Kind::Server => {
-            other.id.kind == Kind::Dns && decisions.get(other).is_some_and(|one| one.action.is_delete())
-        }
+        Kind::Address | Kind::Server => other.id.kind == Kind::Dns && led_to(other),
         // a name that leads elsewhere from now on does so before what it led to goes
         Kind::Container => {
             let of = inputs.desired.resources.get(other).and_then(|resource| resource.of.as_ref());

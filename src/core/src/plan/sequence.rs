@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decision, Decisions};
-use super::guard::{dependents, is_suspended};
+use super::guard::{dependents, is_suspended, needs};
 use super::{Action, Effect, Held, Inputs, Plan, Step, Suspended, cost};
 use crate::graph::{Needs, edges_by_index};
 use crate::name::{Address, Kind};
@@ -99,11 +99,9 @@ fn keep_targets(inputs: Inputs<'_>, decisions: &mut Decisions) {
     let mut todo: Vec<Address> = inputs.desired.resources.keys().filter(|address| named(address)).cloned().collect();
     let mut seen = BTreeSet::new();
     while let Some(address) = todo.pop() {
-        if let Some(resource) = inputs.desired.resources.get(&address)
-            && seen.insert(address.clone())
-        {
+        if inputs.desired.resources.contains_key(&address) && seen.insert(address.clone()) {
+            todo.extend(needs(inputs, decisions, &address));
             keep.insert(address);
-            todo.extend(resource.needs.iter().cloned());
         }
     }
     // what is on a machine that is made anew is made anew with it

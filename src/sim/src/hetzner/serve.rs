@@ -113,6 +113,13 @@ impl Handle {
         see(&self.lock(), now_ms)
     }
 
+    /// Looks at the project at the present moment. Is no change.
+    pub fn read<T>(&self, read: impl FnOnce(&Cloud) -> T) -> T {
+        let mut cloud = self.lock();
+        cloud.settle((self.0.clock)());
+        read(&cloud)
+    }
+
     /// Answers a request without a wire, and without faults.
     pub fn call(&self, request: &Request) -> Response {
         let mut cloud = self.lock();

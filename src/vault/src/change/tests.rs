@@ -177,6 +177,55 @@ fn rekeying_away_shuts_a_former_member_out() {
 }
 
 #[test]
+fn a_former_reader_is_remembered_until_the_value_changes() {
+    let fixture = Fixture::new();
+    let (former, rest) = (fixture.to(), identity());
+    let gone = vec![former[0].fingerprint()];
+    let vault = fixture.vault();
+    let both = [former.clone(), rest.recipients()].concat();
+    vault.rekey("default", &both).unwrap();
+    vault.rekey("claw", &both).unwrap();
+    assert!(!fixture.text("default").contains("read_by"));
+    assert_eq!(vault.list("default").unwrap()[0].former_readers(&rest.recipients()), gone);
+    vault.rekey("default", &rest.recipients()).unwrap();
+    vault.rekey("claw", &rest.recipients()).unwrap();
+    let theirs = || fixture.vault_as(Some(rest.clone()));
+    assert_eq!(theirs().list("default").unwrap()[0].read_by, gone);
+    assert_eq!(theirs().list("claw").unwrap()[0].read_by, gone);
+    // Another change of recipients forgets nobody.
+    let third = [rest.recipients(), identity().recipients()].concat();
+    theirs().rekey("default", &third).unwrap();
+    theirs().get("default", "A").unwrap();
+    assert_eq!(theirs().list("default").unwrap()[0].read_by, gone);
+    // A new value does, and whoever comes back is no former reader.
+    let set = theirs().set("default", "A", &"new".into(), &third, None, TODAY).unwrap();
+    assert!(set.read_by.is_empty() && set.former_readers(&third).is_empty());
+    theirs().rekey("default", &both).unwrap();
+    assert!(!theirs().list("default").unwrap()[1].read_by.contains(&gone[0]));
+}
+
+#[test]
+fn the_list_of_former_readers_cannot_be_edited() {
+    let fixture = Fixture::new();
+    let rest = identity();
+    let to = rest.recipients();
+    fixture.vault().rekey("default", &to).unwrap();
+    fixture.vault().rekey("claw", &to).unwrap();
+    let text = fixture.text("default");
+    let line = text.lines().find(|line| line.starts_with("read_by")).unwrap();
+    let other = format!("read_by = [\"{}\"]", identity().recipients()[0].fingerprint());
+    for changed in [text.replace(&format!("{line}\n"), ""), text.replace(line, &other)] {
+        fixture.put("default", &changed);
+        let error = fixture.vault_as(Some(rest.clone())).get("default", "A").unwrap_err();
+        assert!(matches!(error, VaultError::BadMac { .. }), "{error}");
+    }
+    // Nor can one be added where there is none.
+    let fresh = Fixture::new();
+    fresh.put("default", &fresh.text("default").replacen("seq = 1", &format!("{other}\nseq = 1"), 1));
+    assert!(matches!(fresh.vault().get("default", "A"), Err(VaultError::BadMac { .. })));
+}
+
+#[test]
 fn rekeying_stops_at_a_forged_value_and_writes_nothing() {
     let fixture = Fixture::new();
     let text = fixture.text("default").replacen("seq = 1", "seq = 7", 1);
@@ -196,11 +245,59 @@ fn accepting_makes_a_held_value_good_and_its_recipients_true() {
     fixture.put("default", &fixture.text("default").replace(&old, &forged));
     let vault = fixture.vault();
     assert!(vault.get("default", "A").is_err());
-    let entry = vault.accept("default", "A", &fixture.to()).unwrap();
+    let held = vault.held("default", "A").unwrap().unwrap();
+    let entry = vault.accept("default", &held, &fixture.to()).unwrap();
     assert!(entry.is_for(&fixture.to()));
     assert_eq!(entry.seq, 2);
     assert_eq!(value(&fixture, "A"), "from a friend");
-    assert!(matches!(vault.accept("claw", "fleet_key", &fixture.to()), Err(VaultError::Reserved)));
+    assert!(vault.held("default", "A").unwrap().is_none());
+    assert!(matches!(vault.held("claw", "fleet_key"), Err(VaultError::Reserved)));
+    assert!(matches!(vault.accept("claw", &held, &fixture.to()), Err(VaultError::Reserved)));
+}
+
+#[test]
+fn only_what_was_shown_is_accepted() {
+    let fixture = Fixture::new();
+    let forge = |value: &[u8]| {
+        let old = fixture.vault().list("default").unwrap().remove(0).age;
+        fixture.put("default", &fixture.text("default").replace(&old, &cipher::seal(value, &fixture.to()).unwrap()));
+    };
+    let good = fixture.vault().list("default").unwrap().remove(0);
+    forge(b"one");
+    let vault = fixture.vault();
+    let held = vault.held("default", "A").unwrap().unwrap();
+    forge(b"other");
+    let before = fixture.text("default");
+    assert!(matches!(vault.accept("default", &held, &fixture.to()), Err(VaultError::Changed { .. })));
+    assert!(matches!(vault.accept("default", &good, &fixture.to()), Err(VaultError::Changed { .. })));
+    assert_eq!(fixture.text("default"), before);
+}
+
+#[test]
+fn what_does_not_open_or_is_empty_is_not_accepted_and_says_why() {
+    let fixture = Fixture::new();
+    let text = fixture.text("default");
+    let old = fixture.vault().list("default").unwrap().remove(0).age;
+    let put = |age: &str| fixture.put("default", &text.replace(&old, age));
+    let error = || fixture.vault().held("default", "A").unwrap_err();
+    put(&cipher::seal(b"x", &identity().recipients()).unwrap());
+    assert!(matches!(error(), VaultError::OtherRecipient { .. }));
+    put(&cipher::seal(b"", &fixture.to()).unwrap());
+    assert!(matches!(error(), VaultError::Empty { .. }));
+    put("nonsense\n");
+    assert!(matches!(error(), VaultError::Garbled { .. }));
+    let error = fixture.vault_as(None).held("default", "A").unwrap_err();
+    assert!(matches!(error, VaultError::NoIdentity { .. }));
+}
+
+#[test]
+fn a_count_at_its_end_still_writes_what_reads_back() {
+    let fixture = Fixture::new();
+    fixture.put("default", &fixture.text("default").replacen("seq = 1", &format!("seq = {}", i64::MAX), 1));
+    let vault = fixture.vault();
+    let held = vault.held("default", "A").unwrap().unwrap();
+    vault.accept("default", &held, &fixture.to()).unwrap();
+    assert_eq!(value(&fixture, "A"), CANARY);
 }
 
 #[test]

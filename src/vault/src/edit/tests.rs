@@ -14,6 +14,7 @@ fn entry(key: &str) -> Entry {
         public: None,
         seq: 1,
         to: vec!["00112233445566ff".to_owned()],
+        read_by: Vec::new(),
         age: "-----BEGIN-----\nYQ==\n-----END-----\n".to_owned(),
         mac: "bWFj".to_owned(),
     }
@@ -95,6 +96,14 @@ fn an_edit_keeps_comments_and_every_byte_of_other_sections() {
     assert_eq!(edited[..b], text[..b]);
     assert_eq!(edited[b..c], text[b..c].replace("seq = 1", "seq = 2"));
     assert_eq!(edited[c..], text[c..]);
+}
+
+#[test]
+fn former_readers_come_and_go_without_a_trace() {
+    let text = with(&["A", "B"]);
+    let noted = put(&text, &Entry { read_by: vec!["ff00112233445566".to_owned()], ..entry("A") });
+    assert_eq!(parse_profile(&noted, "f").unwrap().entries[0].read_by, ["ff00112233445566"]);
+    assert_eq!(put(&noted, &entry("A")), text);
 }
 
 #[test]
