@@ -22,6 +22,8 @@ const INSTALL_SECONDS_MAX: u64 = 900;
 
 /// How often a fresh login is tried, and how long after the one before: together less than the host waits.
 const PROOF_TRIES_MAX: u32 = 6;
+/// How often the key from before is heard before it counts: below the failures in a row that block a server.
+const KEY_TRIES_MAX: u32 = 4;
 const PROOF_WAIT: Duration = Duration::from_millis(500);
 
 /// A change that could shut us out.
@@ -98,7 +100,8 @@ impl Machine<'_> {
             (ctx.progress)("turning security updates on");
             self.root("turn security updates on", &script::updates(), INSTALL_SECONDS_MAX).await?;
         }
-        if wants("guard") {
+        // what nobody confirmed is undone by the next change: seen to be there, it will not be
+        if wants("guard") || wants("unconfirmed") {
             (ctx.progress)("keeping containers from the host");
             let what = "keep containers from the host";
             self.root(what, &script::guard_needs(), INSTALL_SECONDS_MAX).await?;
@@ -263,7 +266,7 @@ impl Machine<'_> {
             ApplyError::fatal(reason).help("nobody is shut out: what was there before is back")
         };
         for (at, keys) in each.iter().enumerate() {
-            let fresh = self.fresh(keys.as_deref(), pins.as_deref()).await.map_err(|error| shut_out(&error))?;
+            let fresh = self.proof(keys.as_deref(), pins.as_deref()).await.map_err(|error| shut_out(&error))?;
             let last = at + 1 == each.len();
             let script = if last { rollback::confirm(token) } else { "true".to_owned() };
             let line = script::as_root(&self.login.user, SHORT_SECONDS_MAX, &script);
@@ -275,6 +278,22 @@ impl Machine<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Logs in anew to prove a change. An sshd that was told to read its configuration again shows the key from before until
+    /// it does, which on a busy machine takes a moment: that key, which was trusted just now, is no stranger's.
+    async fn proof(&self, keys: Option<&[Key]>, pins: Option<&[Pin]>) -> Result<Connection, SshError> {
+        let before = Login::shown(&self.login.connection).map(|key| key.fingerprint());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.fresh(keys, pins).await {
+                Err(SshError::HostKey { found, .. }) if found == before && tries < KEY_TRIES_MAX => {
+                    tokio::time::sleep(PROOF_WAIT * tries).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Logs in anew. An sshd that reads its configuration again does not listen for a moment.
