@@ -8,6 +8,8 @@ use serde::Deserialize;
 /// A size of machine.
 #[derive(Debug, Deserialize)]
 pub struct Size {
+    /// What it is called.
+    pub name: String,
     /// In MiB.
     pub memory: u64,
     /// Whether it is sold in the EU only.
@@ -18,6 +20,8 @@ pub struct Size {
 /// A place where machines stand.
 #[derive(Debug, Deserialize)]
 pub struct Location {
+    /// What it is called.
+    pub name: String,
     /// Whether it is in the EU.
     pub eu: bool,
 }
@@ -32,22 +36,32 @@ pub struct Images {
 /// All that is known.
 #[derive(Debug, Deserialize)]
 pub struct Catalog {
-    /// Sizes by name.
-    pub sizes: BTreeMap<String, Size>,
+    /// Sizes, in the order in which they are offered.
+    pub sizes: Vec<Size>,
     /// Sizes that are not sold any more, and what took their place.
     pub retired: BTreeMap<String, String>,
-    /// Locations by name.
-    pub locations: BTreeMap<String, Location>,
+    /// Locations, in the order in which they are offered.
+    pub locations: Vec<Location>,
     /// Systems.
     pub images: Images,
 }
 
 impl Catalog {
+    /// Returns a location by name.
+    pub fn location(&self, name: &str) -> Option<&Location> {
+        self.locations.iter().find(|place| place.name == name)
+    }
+
+    /// Returns a size by name.
+    pub fn size(&self, name: &str) -> Option<&Size> {
+        self.sizes.iter().find(|size| size.name == name)
+    }
+
     /// Returns the sizes that are sold at a location, with their memory in MiB; all where the location is not known.
     pub fn sizes_at(&self, location: &str) -> Vec<(&str, u64)> {
-        let outside = self.locations.get(location).is_some_and(|place| !place.eu);
-        let sold = self.sizes.iter().filter(|(_, size)| !(outside && size.eu));
-        sold.map(|(name, size)| (name.as_str(), size.memory)).collect()
+        let outside = self.location(location).is_some_and(|place| !place.eu);
+        let sold = self.sizes.iter().filter(|size| !(outside && size.eu));
+        sold.map(|size| (size.name.as_str(), size.memory)).collect()
     }
 }
 

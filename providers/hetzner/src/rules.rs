@@ -154,10 +154,10 @@ fn server(host: HostSpec<'_>, rules: &str) -> Fields {
 
 fn check_location(host: HostSpec<'_>, problems: &mut Vec<Problem>) {
     let location = location(host);
-    if location.is_empty() || CATALOG.locations.contains_key(location) {
+    if location.is_empty() || CATALOG.location(location).is_some() {
         return;
     }
-    let known = CATALOG.locations.keys().map(String::as_str);
+    let known = CATALOG.locations.iter().map(|place| place.name.as_str());
     let help = did_you_mean(location, known.clone()).map_or_else(
         || format!("claw knows {}", known.collect::<Vec<_>>().join(", ")),
         |near| format!("did you mean \"{near}\"?"),
@@ -177,8 +177,8 @@ fn check_size(host: HostSpec<'_>, size: &str, agents_mib: &[u64], problems: &mut
         );
         return;
     }
-    let Some(known) = CATALOG.sizes.get(size) else {
-        let near = did_you_mean(size, CATALOG.sizes.keys().map(String::as_str));
+    let Some(known) = CATALOG.size(size) else {
+        let near = did_you_mean(size, CATALOG.sizes.iter().map(|known| known.name.as_str()));
         let help = near.map_or_else(
             || "`hcloud server-type list` shows them".to_owned(),
             |near| format!("did you mean \"{near}\"?"),
@@ -186,7 +186,7 @@ fn check_size(host: HostSpec<'_>, size: &str, agents_mib: &[u64], problems: &mut
         problems.push(Problem::warning("size", format!("claw does not know the size `{size}`")).at(at).help(help));
         return;
     };
-    if known.eu && CATALOG.locations.get(location(host)).is_some_and(|place| !place.eu) {
+    if known.eu && CATALOG.location(location(host)).is_some_and(|place| !place.eu) {
         problems.push(
             Problem::error("size", format!("`{size}` is not sold in {}", location(host)))
                 .at(at.clone())

@@ -15,7 +15,7 @@ pub struct Size {
 /// Returns the places a cloud has machines in.
 pub fn locations(cloud: ProviderKind) -> Vec<String> {
     match cloud {
-        ProviderKind::Hetzner => CATALOG.locations.keys().cloned().collect(),
+        ProviderKind::Hetzner => CATALOG.locations.iter().map(|place| place.name.clone()).collect(),
         ProviderKind::Docker => Vec::new(),
     }
 }
