@@ -170,7 +170,7 @@ fn a_fleet_comes_up_lives_and_goes_with_real_machines() {
     laps.lap("another key");
 
     // and nothing is left
-    fleet.claw(&["destroy", "--yes"]).exits(4).says("all data on the machine would be lost");
+    fleet.claw(&["destroy", "--yes"]).exits(3).says("all data on the machine would be lost");
     assert_eq!(region.count("servers"), 2, "data goes only where that was said");
     fleet.claw(&["destroy", "--allow-destroy", "all", "--yes"]).ok();
     for what in ["servers", "primary_ips", "ssh_keys", "firewalls"] {
