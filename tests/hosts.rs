@@ -230,7 +230,8 @@ fn a_host_undoes_by_itself_what_nobody_comes_to_confirm() {
     signal(&child, "KILL");
     child.wait().unwrap();
     lose_person(&fleet);
-    fleet.claw(&["exec", "attic", "--", "true"]).exits(1);
+    // sshd reads the change a moment after it is written
+    wait_until("the change shuts us out", || fleet.claw(&["exec", "attic", "--", "true"]).code == 1);
     let begun = Instant::now();
     while machine.try_run("test -e /var/lib/claw/rollback/armed").is_some() {
         assert!(begun.elapsed() < Duration::from_secs(90), "the host did not undo it");
