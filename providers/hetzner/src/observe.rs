@@ -276,7 +276,6 @@ fn of_firewall(firewall: &Firewall) -> Actual {
     };
     let ssh: Vec<&Rule> = firewall.rules.iter().filter(is_ssh).collect();
     let ranges = match ssh.as_slice() {
-        [one] if is_anywhere(&one.source_ips) => Vec::new(),
         [one] => settle_ranges(&one.source_ips),
         _ => vec!["(not one rule)".to_owned()],
     };

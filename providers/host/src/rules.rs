@@ -60,7 +60,7 @@ fn access_fields(host: HostSpec<'_>) -> Fields {
         control: control.map(|key| key.public.clone()).collect(),
         operators: operators.filter_map(|(name, text)| Some((name.clone(), text.parse().ok()?))).collect(),
         // in front of a cloud's machine stands a firewall
-        from: if host.table.on.as_deref().is_some_and(|on| host.fleet.cloud(on).is_some()) {
+        from: if host.fleet.cloud_of(host.table).is_some() {
             Vec::new()
         } else {
             host.table.allow_from.clone().unwrap_or_else(|| host.fleet.ssh.allow_from.clone())
@@ -86,7 +86,7 @@ fn host_fields(host: HostSpec<'_>) -> Fields {
     if user != "root" {
         fields.insert("engine_user".to_owned(), user.into());
     }
-    if host.table.on.as_deref().is_some_and(|on| host.fleet.cloud(on).is_some()) {
+    if host.fleet.cloud_of(host.table).is_some() {
         fields.insert(HOST_KEY.to_owned(), OWN.into());
     }
     let key = host.table.host_key_next.as_ref().or(host.table.host_key.as_ref());

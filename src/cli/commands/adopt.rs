@@ -71,12 +71,12 @@ impl Adopt {
 
 /// Returns the provider that is meant.
 fn cloud(fleet: &Fleet, named: Option<&str>) -> Result<String, CommandError> {
-    let clouds: Vec<&String> = fleet.providers.keys().filter(|name| fleet.cloud(name).is_some()).collect();
+    let clouds: Vec<&str> = fleet.clouds().collect();
     match (named, clouds.as_slice()) {
         (Some(name), _) if fleet.cloud(name).is_some() => Ok(name.to_owned()),
         (Some(name), _) => Err(CommandError::usage(format!("there is no cloud provider `{name}`"))
             .help("declare it in the fleet file: [providers.hetzner]")),
-        (None, [only]) => Ok((*only).clone()),
+        (None, [only]) => Ok((*only).to_owned()),
         (None, []) => Err(CommandError::usage("the fleet has no cloud provider")
             .help("declare one in the fleet file: [providers.hetzner]")),
         (None, _) => {

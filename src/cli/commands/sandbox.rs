@@ -233,11 +233,11 @@ impl Serve {
 /// Returns the sandbox's project of the fleet here, if it has one.
 fn own_project(global: &Global, setup: &Setup, named: Option<&str>) -> Result<Option<Handle>, CommandError> {
     let (fleet, _) = session::fleet_and_vault(global, setup)?;
-    let clouds: Vec<&String> = fleet.providers.keys().filter(|name| fleet.cloud(name).is_some()).collect();
+    let clouds: Vec<&str> = fleet.clouds().collect();
     let name = match (named, clouds.as_slice()) {
         (Some(name), _) => name.to_owned(),
         (None, []) => return Ok(None),
-        (None, [only]) => (*only).clone(),
+        (None, [only]) => (*only).to_owned(),
         (None, _) => {
             return Err(CommandError::usage("the fleet has several cloud providers").help("say which: --provider NAME"));
         }

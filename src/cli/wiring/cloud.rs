@@ -63,7 +63,7 @@ pub fn projects(
 ) -> Result<BTreeMap<String, Project>, CommandError> {
     let mut projects = BTreeMap::new();
     let mut tokens: Vec<(SecretString, String)> = Vec::new();
-    for name in fleet.providers.keys().filter(|name| fleet.cloud(name).is_some()) {
+    for name in fleet.clouds() {
         let token = token(&fleet.providers[name], secrets);
         if let Ok((token, _)) = &token {
             let same = tokens.iter().find(|(other, _)| other.expose_secret() == token.expose_secret());
@@ -72,10 +72,10 @@ pub fn projects(
                 let help = "keep one of them: each would take the other's machines for orphans";
                 return Err(CommandError::new(exit::INVALID, message).help(help));
             }
-            tokens.push((token.clone(), name.clone()));
+            tokens.push((token.clone(), name.to_owned()));
         }
-        let hears = Arc::new(Calls { audit: Arc::clone(audit), place: name.clone() });
-        projects.insert(name.clone(), open(fleet, name, setup, token, control, hears)?);
+        let hears = Arc::new(Calls { audit: Arc::clone(audit), place: name.to_owned() });
+        projects.insert(name.to_owned(), open(fleet, name, setup, token, control, hears)?);
     }
     Ok(projects)
 }

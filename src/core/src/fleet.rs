@@ -74,6 +74,16 @@ impl Fleet {
         Some(if self.cloud(on).is_some() { agent } else { on })
     }
 
+    /// Returns the provider that makes a host's machine; `None` where the machine exists.
+    pub fn cloud_of<'a>(&self, host: &'a HostTable) -> Option<&'a str> {
+        host.on.as_deref().filter(|on| self.cloud(on).is_some())
+    }
+
+    /// Returns the providers that make machines.
+    pub fn clouds(&self) -> impl Iterator<Item = &str> {
+        self.providers.keys().map(String::as_str).filter(|name| self.cloud(name).is_some())
+    }
+
     /// Returns the kind of a provider, if it makes machines.
     pub fn cloud(&self, provider: &str) -> Option<ProviderKind> {
         self.providers.get(provider)?.kind.filter(|kind| kind.is_cloud())

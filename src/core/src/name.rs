@@ -103,20 +103,6 @@ impl Kind {
         matches!(self, Self::Address | Self::Server | Self::Access | Self::Host)
     }
 
-    /// Whether it is part of an agent, in an engine.
-    pub fn is_of_agent(self) -> bool {
-        matches!(
-            self,
-            Self::Network
-                | Self::Volume
-                | Self::Anchor
-                | Self::Secrets
-                | Self::Workspace
-                | Self::Config
-                | Self::Container
-        )
-    }
-
     /// Whether it holds what cannot be made again.
     pub fn holds_data(self) -> bool {
         // what agents keep lies on the machine

@@ -67,15 +67,6 @@ impl Client {
         self.put(&["primary_ips", &id.to_string()], "primary_ip", &json!({ "auto_delete": auto_delete })).await
     }
 
-    /// Refuses, or allows again, that an address is deleted.
-    ///
-    /// # Errors
-    /// `not_found`.
-    pub async fn protect_primary_ip(&self, id: u64, protect: bool) -> Result<Vec<Action>, ApiError> {
-        let path = ["primary_ips", &id.to_string(), "actions", "change_protection"];
-        self.begin(&path, Some(json!({ "delete": protect })), Repeat::Same).await
-    }
-
     /// Gives an address to a server that is off.
     ///
     /// # Errors

@@ -128,8 +128,7 @@ impl<'a> Known<'a> {
         let host = self.fleet.hosts.get(place).filter(|_| !self.fleet.is_own(place));
         let reached = host.is_some_and(|host| {
             let address = host.address.as_deref().unwrap_or_default();
-            address.parse::<std::net::IpAddr>().is_ok()
-                || host.on.as_deref().is_some_and(|on| self.fleet.cloud(on).is_some())
+            address.parse::<std::net::IpAddr>().is_ok() || self.fleet.cloud_of(host).is_some()
         });
         if !reached && self.fleet.cloud(place).is_none() {
             return None;

@@ -45,7 +45,7 @@ impl HostKey {
         let Some((key, table)) = key.map(|(key, table)| (key.clone(), table.clone())) else {
             return Err(CommandError::usage(format!("{} is no host", self.host)));
         };
-        if table.on.as_ref().is_some_and(|on| session.fleet.cloud(on).is_some()) {
+        if session.fleet.cloud_of(&table).is_some() {
             return self.at_a_cloud(&session, &subject, &key);
         }
         if self.finish {

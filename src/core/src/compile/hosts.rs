@@ -43,7 +43,7 @@ pub(super) fn add(
             problems.push(Problem::error("duplicate-host", message).at(fleet.host_field(key, "address")).help(help));
         }
         let absent = table.state == Some(HostState::Absent);
-        let cloud = table.on.clone().filter(|on| fleet.cloud(on).is_some());
+        let cloud = fleet.cloud_of(table).map(str::to_owned);
         let card = HostCard {
             name: key.clone(),
             address: table.address.clone().unwrap_or_default(),
@@ -94,8 +94,7 @@ pub(super) fn check_machines(
         used.entry(&address.place).or_default().extend(memory);
     }
     for (key, table) in &fleet.hosts {
-        let cloud = table.on.as_ref().filter(|on| fleet.cloud(on).is_some());
-        if let Some(rules) = cloud.and_then(|cloud| rules.get(cloud)) {
+        if let Some(rules) = fleet.cloud_of(table).and_then(|cloud| rules.get(cloud)) {
             let memory = used.get(key.as_str()).map_or(&[][..], Vec::as_slice);
             let id = table.id.as_deref().unwrap_or(key);
             let spec = HostSpec { fleet, key, id, table, control: &surroundings.control_keys };
@@ -233,8 +232,7 @@ fn check_host(fleet: &Fleet, key: &str, table: &HostTable, problems: &mut Vec<Pr
         Some("ssh") => check_existing(fleet, key, table, problems),
         Some(on) if fleet.cloud(on).is_some() => check_cloud(fleet, key, table, problems),
         Some(other) => {
-            let clouds = fleet.providers.keys().filter(|name| fleet.cloud(name).is_some()).map(String::as_str);
-            let help = match did_you_mean(other, clouds.chain(["ssh"])) {
+            let help = match did_you_mean(other, fleet.clouds().chain(["ssh"])) {
                 Some(near) => format!("did you mean \"{near}\"?"),
                 None if ProviderKind::ALL.iter().any(|kind| kind.is_cloud() && kind.word() == other) => {
                     format!("declare it: [providers.{other}]")

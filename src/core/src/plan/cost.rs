@@ -25,10 +25,10 @@ pub(super) fn of(inputs: Inputs<'_>, address: &Address, after: Option<&Fields>) 
 /// Returns what all that is ours costs, and will when the steps are done.
 pub(super) fn total(inputs: Inputs<'_>, steps: &[Step]) -> Option<Cost> {
     let standing = inputs.observed.states.iter().filter_map(|(address, state)| match state {
-        State::Present(actual) => Some((of(inputs, address, Some(&actual.fields))?, address)),
+        State::Present(_) => Some(of(inputs, address, None)?.before),
         _ => None,
     });
-    let standing: Vec<Money> = standing.map(|(cost, _)| cost.before).collect();
+    let standing: Vec<Money> = standing.collect();
     let changed: Vec<Cost> = steps.iter().filter_map(|step| step.cost).collect();
     if standing.is_empty() && changed.is_empty() {
         return None;

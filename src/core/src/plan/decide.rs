@@ -59,15 +59,14 @@ fn is_of_cloud_host(inputs: Inputs<'_>, address: &Address) -> bool {
 /// Returns the places whose machine goes or is made anew in this plan: nothing is on it afterwards.
 pub(super) fn emptied(inputs: Inputs<'_>) -> BTreeSet<String> {
     let goes = |(id, card): (&String, &HostCard)| {
-        let server = card.server(id)?;
-        let allowed = inputs.policy.allow_destroy.contains(id);
+        let server = card.server(id).filter(|_| inputs.policy.allow_destroy.contains(id))?;
         let Seen::Present(actual) = inputs.observed.seen(&server) else { return None };
         let replaced = match wanted(inputs, &server, &BTreeSet::new()) {
             Some(decision) => decision.held.is_none() && matches!(decision.action, Action::Replace { .. }),
             None => false,
         };
         let removed = actual.owner == Owner::Ours && !inputs.desired.resources.contains_key(&server);
-        (allowed && (replaced || removed)).then(|| card.name.clone())
+        (replaced || removed).then(|| card.name.clone())
     };
     inputs.desired.hosts.iter().filter_map(goes).collect()
 }
