@@ -454,6 +454,7 @@ fn a_real_openclaw_on_a_host_talks_through_a_tunnel() {
     let agents = agents.split("[agents.ada]").next().unwrap();
     let fleet = Fleet::new("hsreal", agents);
     fleet.secret("default/LLM_KEY", FIRST_KEY);
+    fleet.claw(&["secret", "allow", "default/LLM_KEY", "fakellm"]).exits(0);
     let machine = Machine::start("hsreal", "engine", &fleet);
     fleet.write("fleet.toml", &format!("{}{}", fleet.read("fleet.toml"), machine.table("attic")));
     machine.load_all(&["claw-test/openclaw:2026.9.6", "claw-test/model"]);

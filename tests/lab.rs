@@ -118,6 +118,7 @@ impl Lab {
         let around = Surroundings {
             profiles: self.safe.profiles(),
             workspaces: [("workspaces/w".to_owned(), seeds)].into(),
+            destinations: Default::default(),
             control_keys: vec![control_key()],
         };
         let compiled = compile(&self.fleet, &around, &self.rules);

@@ -137,6 +137,7 @@ fn a_fleet_of_real_agents_lives_through_all_its_changes() {
     let sweep = Sweep::new("realoc");
     let fleet = Fleet::new("realoc", AGENTS);
     fleet.secret("default/LLM_KEY", FIRST_KEY);
+    fleet.claw(&["secret", "allow", "default/LLM_KEY", "fakellm"]).exits(0);
     let said = std::cell::RefCell::new(String::new());
     let claw = |args: &[&str], code: i32| {
         let begun = Instant::now();

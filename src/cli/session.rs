@@ -14,7 +14,7 @@ use claw_core::observed::Observed;
 use claw_core::plan::{Inputs, Plan, Policy, plan};
 use claw_core::problem::{Location, Problem, did_you_mean};
 use claw_core::provider::Rulebook;
-use claw_core::secret::SecretError;
+use claw_core::secret::{Destinations, SecretError, SecretName};
 use claw_core::ssh::{ControlKey, Standing};
 use claw_core::text::days;
 use claw_engine::audit::Audit;
@@ -94,7 +94,8 @@ impl Checked {
         let (fleet, sources, vault, mut problems) = typed(sources, problems, global, setup)?;
         let misshapen = !problems.is_empty();
         problems.extend(wiring::check_endpoints(&fleet));
-        let profiles = profile_keys(&vault, &mut problems);
+        let (profiles, destinations) = profile_keys(&vault, &mut problems);
+        problems.extend(wiring::check_tokens(&fleet, &destinations));
         let names = profiles.keys().cloned().collect();
         let folders = fleet
             .agents
@@ -105,7 +106,7 @@ impl Checked {
         problems.extend(check_recipients(&fleet));
         let rules = wiring::rulebook(&fleet);
         let control_keys = if fleet.hosts.is_empty() { Vec::new() } else { vault.control_keys()? };
-        let around = Surroundings { profiles, workspaces, control_keys: control_keys.clone() };
+        let around = Surroundings { profiles, destinations, workspaces, control_keys: control_keys.clone() };
         let (desired, mut warnings) = match compile(&fleet, &around, &rules) {
             Ok(compiled) if problems.is_empty() => compiled,
             Ok(_) => return Err(CommandError::invalid(problems, sources)),
@@ -276,27 +277,30 @@ fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
     audit
 }
 
-fn profile_keys(vault: &Vault, problems: &mut Vec<Problem>) -> BTreeMap<String, Vec<String>> {
-    let mut profiles = BTreeMap::new();
+fn profile_keys(vault: &Vault, problems: &mut Vec<Problem>) -> (BTreeMap<String, Vec<String>>, Destinations) {
+    let (mut profiles, mut destinations) = (BTreeMap::new(), Destinations::new());
     let mut note = |name: &str, error: &claw_vault::VaultError| {
         let file = format!("secrets/{name}.toml");
         let at = Location { file, start: 0, end: 0 };
         problems.push(Problem::error("profile", crate::error::chain(error)).at(at).help(error.help()));
     };
-    match vault.profiles() {
-        Err(error) => note("", &error),
-        Ok(names) => {
-            for name in names {
-                match vault.key_names(&name) {
-                    Ok(keys) => {
-                        profiles.insert(name, keys);
-                    }
-                    Err(error) => note(&name, &error),
+    let names = vault.profiles().unwrap_or_else(|error| {
+        note("", &error);
+        Vec::new()
+    });
+    for name in names {
+        match vault.list(&name) {
+            Ok(entries) => {
+                for entry in entries.iter().filter(|entry| !entry.hosts.is_empty()) {
+                    let secret = SecretName { profile: name.clone(), key: entry.key.clone() };
+                    destinations.insert(secret, entry.hosts.clone());
                 }
+                profiles.insert(name, entries.into_iter().map(|entry| entry.key).collect());
             }
+            Err(error) => note(&name, &error),
         }
     }
-    profiles
+    (profiles, destinations)
 }
 
 /// Returns a problem for each recipient in the fleet that is none.

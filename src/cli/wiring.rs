@@ -12,7 +12,7 @@ use std::sync::Arc;
 use claw_core::fleet::{Fleet, HostTable, JumpTable, ProviderKind, ProviderTable};
 use claw_core::problem::Problem;
 use claw_core::provider::{Provider, Rulebook, Rules};
-use claw_core::secret::Secrets;
+use claw_core::secret::{Destinations, SecretName, Secrets, is_among};
 use claw_core::ssh::PublicKey;
 use claw_docker::{DockerProvider, DockerRules, LocalSocket, SshSocket};
 use claw_engine::audit::{Audit, Deed};
@@ -54,6 +54,27 @@ pub fn check_endpoints(fleet: &Fleet) -> Vec<Problem> {
                 .at(fleet.tree.exact(&["providers", name, "endpoint"]))
                 .help("write unix:///path/to/docker.sock, or leave it out for the local engine"),
         )
+    });
+    odd.collect()
+}
+
+/// Returns a problem for each provider that would get a secret which may not be sent to it: a key of something else.
+pub fn check_tokens(fleet: &Fleet, destinations: &Destinations) -> Vec<Problem> {
+    let odd = fleet.providers.iter().filter_map(|(name, table)| {
+        let host = match table.kind? {
+            ProviderKind::Hetzner => claw_hetzner::API_HOST,
+            ProviderKind::Docker => return None,
+        };
+        let text = table.token.as_deref()?.strip_prefix("secret:")?;
+        let (profile, key) = text.split_once('/')?;
+        let secret = SecretName { profile: profile.to_owned(), key: key.to_owned() };
+        let usual = claw_openclaw::catalog::hosts_of(key);
+        let allowed = destinations.get(&secret).map(Vec::as_slice).or(usual)?;
+        (!is_among(allowed, host)).then(|| {
+            Problem::error("destination", format!("{secret} may not be sent to {host}"))
+                .at(fleet.tree.exact(&["providers", name, "token"]))
+                .help(format!("whoever can read it may say otherwise: `claw secret allow {secret} {host}`"))
+        })
     });
     odd.collect()
 }

@@ -18,6 +18,8 @@ use crate::timing::Timing;
 
 /// Where the API is.
 pub const API: &str = "https://api.hetzner.cloud/v1";
+/// The host it is on.
+pub const API_HOST: &str = "api.hetzner.cloud";
 /// Requests in flight at once: lists come in quickly, and a project's limit is not gone before we hear of it.
 const IN_FLIGHT_MAX: usize = 24;
 

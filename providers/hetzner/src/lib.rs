@@ -27,7 +27,7 @@ pub mod wire;
 
 pub use adopt::Stranger;
 pub use catalog::CATALOG;
-pub use client::{API, Client, Event, Tell};
+pub use client::{API, API_HOST, Client, Event, Tell};
 pub use error::{ApiError, Code, Field, Refusal};
 pub use ops::{Created, ImageFilter, NewFirewall, NewPrimaryIp, NewRrset, NewServer, NewSshKey, PublicNet, Update};
 pub use pages::{Filter, List, Odd};

@@ -9,7 +9,23 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 struct Catalog {
     reload: Reload,
-    keys: BTreeMap<String, String>,
+    providers: BTreeMap<String, ModelProvider>,
+    channels: BTreeMap<String, Channel>,
+}
+
+#[derive(Deserialize)]
+struct ModelProvider {
+    key: String,
+    hosts: Vec<String>,
+}
+
+/// A channel people reach an agent through.
+#[derive(Deserialize)]
+pub struct Channel {
+    /// Setting of the channel → the usual name of the token it is.
+    pub tokens: BTreeMap<String, String>,
+    /// Where its tokens may be sent.
+    hosts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -24,7 +40,44 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 
 /// Returns the name a model provider's key goes by, if the provider is known.
 pub fn key_name(provider: &str) -> Option<&'static str> {
-    CATALOG.keys.get(provider).map(String::as_str)
+    CATALOG.providers.get(provider).map(|known| known.key.as_str())
+}
+
+/// Returns where a model provider of this name answers, if it is known and has one address.
+pub fn provider_hosts(provider: &str) -> &'static [String] {
+    CATALOG.providers.get(provider).map_or(&[], |known| &known.hosts)
+}
+
+/// Returns a channel by its name, if claw knows its tokens.
+pub fn channel(name: &str) -> Option<&'static Channel> {
+    CATALOG.channels.get(name)
+}
+
+/// Returns the names of the channels claw knows.
+pub fn channel_names() -> impl Iterator<Item = &'static str> {
+    CATALOG.channels.keys().map(String::as_str)
+}
+
+/// Returns every usual name of a key or token, each with the hosts it is for.
+fn usual() -> impl Iterator<Item = (&'static str, &'static [String])> {
+    let keys = CATALOG.providers.values().map(|known| (known.key.as_str(), known.hosts.as_slice()));
+    let tokens = CATALOG.channels.values().flat_map(|channel| channel.tokens.values().zip(std::iter::repeat(channel)));
+    keys.chain(tokens.map(|(name, channel)| (name.as_str(), channel.hosts.as_slice())))
+}
+
+/// Returns the usual names of keys and tokens.
+pub fn key_names() -> impl Iterator<Item = &'static str> {
+    usual().map(|(name, _)| name)
+}
+
+/// Returns the hosts a secret of this usual name is for; `None` where the name says nothing.
+pub fn hosts_of(key: &str) -> Option<&'static [String]> {
+    usual().find(|(name, _)| *name == key).map(|(_, hosts)| hosts)
+}
+
+/// Returns every host of a known provider or channel: where a secret may go whose name says nothing.
+pub fn all_hosts() -> Vec<String> {
+    usual().flat_map(|(_, hosts)| hosts).cloned().collect()
 }
 
 /// Returns what a changed setting does to a running gateway; an unknown one restarts it.

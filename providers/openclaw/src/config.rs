@@ -1,6 +1,9 @@
 //! Renders the whole of an agent's `openclaw.json`, so that a key removed from the fleet is simply gone. Secrets are
 //! references into the secret file; no value passes through here.
 
+mod credentials;
+mod destinations;
+
 use std::collections::BTreeMap;
 
 use claw_core::fleet::Fleet;
@@ -11,6 +14,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::catalog;
 use crate::layout::{GATEWAY_PORT, SECRETS_FILE};
+
+/// The plugin claw talks to.
+const ADMIN_PLUGIN: &str = "admin-http-rpc";
 
 /// The key of the gateway's own token in the secret file.
 pub const TOKEN_KEY: &str = "gateway_token";
@@ -40,6 +46,7 @@ pub fn render(spec: AgentSpec<'_>) -> Result<Rendered, Vec<Problem>> {
     let mut renderer = Renderer { spec, secrets: BTreeMap::new(), problems: Vec::new() };
     renderer.secrets.insert(TOKEN_KEY.to_owned(), SecretSource::GatewayToken(spec.id.to_owned()));
     let mut config = base(spec);
+    renderer.add_endpoints(&mut config);
     let settings = spec.table.settings.clone();
     renderer.refuse_reserved(&settings);
     let mut settings = Json::Object(settings);
@@ -47,8 +54,11 @@ pub fn render(spec: AgentSpec<'_>) -> Result<Rendered, Vec<Problem>> {
     if let Json::Object(settings) = settings {
         over(&mut config, settings);
     }
-    keep_admin_plugin(&mut config);
-    renderer.add_model_key(&mut config);
+    renderer.add_channels(&mut config);
+    renderer.add_model_keys(&mut config);
+    keep_plugins(&mut config);
+    renderer.check_keys();
+    renderer.check_destinations(&config);
     if renderer.problems.is_empty() {
         Ok(Rendered { config, secrets: renderer.secrets })
     } else {
@@ -66,6 +76,9 @@ fn base(spec: AgentSpec<'_>) -> Map<String, Json> {
         "heartbeat": { "every": "0m" },
         "model": { "primary": spec.table.model.clone().unwrap_or_default() },
     });
+    if !spec.table.fallbacks.is_empty() {
+        defaults["model"]["fallbacks"] = spec.table.fallbacks.clone().into();
+    }
     if spec.table.workspace.is_some() {
         defaults["skipBootstrap"] = true.into();
     }
@@ -82,7 +95,7 @@ fn base(spec: AgentSpec<'_>) -> Map<String, Json> {
         "secrets": { "providers": { "claw": { "source": "file", "path": SECRETS_FILE, "mode": "json" } } },
         "agents": { "defaults": defaults, "entries": { "main": { "identity": identity } } },
         "plugins": { "entries": {
-            "admin-http-rpc": { "enabled": true },
+            ADMIN_PLUGIN: { "enabled": true },
             "memory-core": { "config": { "dreaming": { "enabled": false } } },
         } },
         "skills": { "workshop": { "autonomous": { "mode": "off" } } },
@@ -105,13 +118,17 @@ pub fn file_key(name: &SecretName) -> String {
     format!("{}.{}", name.profile, name.key)
 }
 
-/// A list of allowed plugins shuts out all others, and with them the one claw talks to.
-fn keep_admin_plugin(config: &mut Map<String, Json>) {
-    let allow = config.get_mut("plugins").and_then(|plugins| plugins.get_mut("allow")).and_then(Json::as_array_mut);
-    if let Some(allow) = allow
-        && !allow.iter().any(|name| name == "admin-http-rpc")
-    {
-        allow.push("admin-http-rpc".into());
+/// A list of allowed plugins shuts out all others, and with them the one claw talks to and those of the agent's channels.
+fn keep_plugins(config: &mut Map<String, Json>) {
+    let Some(plugins) = config.get_mut("plugins").and_then(Json::as_object_mut) else { return };
+    let entries = plugins.get("entries").and_then(Json::as_object).into_iter().flatten();
+    let known = |name: &str| name == ADMIN_PLUGIN || catalog::channel(name).is_some();
+    let on = entries.filter(|(name, entry)| known(name) && entry["enabled"] == true);
+    let wanted: Vec<String> = on.map(|(name, _)| name.clone()).collect();
+    if let Some(allow) = plugins.get_mut("allow").and_then(Json::as_array_mut) {
+        let missing = wanted.into_iter().filter(|name| !allow.iter().any(|one| one == name.as_str()));
+        let missing: Vec<Json> = missing.map(Json::from).collect();
+        allow.extend(missing);
     }
 }
 
@@ -232,73 +249,6 @@ impl<'a> Renderer<'a> {
         self.problems.push(Problem::error("unknown-secret", found).at(at).help(help));
         None
     }
-
-    /// Gives the model's provider its key by name, unless the settings say where the key comes from.
-    fn add_model_key(&mut self, config: &mut Map<String, Json>) {
-        let Some(model) = &self.spec.table.model else { return };
-        let at = self.spec.fleet.agent_field(self.spec.key, "model");
-        let Some((provider, _)) =
-            model.split_once('/').filter(|(provider, name)| !provider.is_empty() && !name.is_empty())
-        else {
-            self.problems.push(
-                Problem::error("model", format!("`{model}` does not name a model"))
-                    .at(at)
-                    .help("write PROVIDER/MODEL: \"anthropic/claude-sonnet-5\""),
-            );
-            return;
-        };
-        let own = config.get("models").and_then(|models| models.get("providers")).and_then(|all| all.get(provider));
-        if own.is_some_and(|own| own.get("apiKey").is_some()) {
-            return;
-        }
-        let Some(key) = catalog::key_name(provider) else {
-            if own.is_none() {
-                self.problems.push(
-                    Problem::error("model-provider", format!("claw does not know the model provider `{provider}`"))
-                        .at(at)
-                        .help(format!(
-                            "describe it: [agents.{}.settings.models.providers.{provider}] with baseUrl, api, models, and \
-                             apiKey = \"secret:PROFILE/KEY\" if it wants one",
-                            self.spec.key
-                        )),
-                );
-            }
-            return;
-        };
-        let has =
-            |profile: &&String| self.spec.profiles.get(*profile).is_some_and(|keys| keys.iter().any(|one| one == key));
-        match self.spec.table.secrets.iter().rev().find(has) {
-            Some(profile) => {
-                let name = SecretName { profile: profile.clone(), key: key.to_owned() };
-                let api_key = self.refer(name);
-                over(config, provider_key(provider, api_key));
-            }
-            None => {
-                let profile = self.spec.table.secrets.last().map_or("default", String::as_str);
-                self.problems.push(
-                    Problem::error(
-                        "missing-key",
-                        format!("`{model}` needs {key}, and no profile of `{}` has it", self.spec.key),
-                    )
-                    .at(at)
-                    .help(if self.spec.table.secrets.is_empty() {
-                        format!(
-                            "`claw secret set default/{key}` stores it; secrets = [\"default\"] gives it to the agent"
-                        )
-                    } else {
-                        format!("`claw secret set {profile}/{key}` stores it")
-                    }),
-                );
-            }
-        }
-    }
-}
-
-fn provider_key(provider: &str, api_key: Json) -> Map<String, Json> {
-    let Json::Object(map) = json!({ "models": { "providers": { provider: { "apiKey": api_key } } } }) else {
-        return Map::new();
-    };
-    map
 }
 
 /// Returns where a setting is written, in the agent's table or the defaults; the agent if neither.
@@ -320,7 +270,7 @@ mod tests {
         let profile = |name: &str, keys: &[&str]| (name.to_owned(), keys.iter().map(|key| (*key).to_owned()).collect());
         [
             profile("default", &["ANTHROPIC_API_KEY", "BOT"]),
-            profile("work", &["BOT"]),
+            profile("work", &["BOT", "LLM", "TELEGRAM_BOT_TOKEN"]),
             profile("other", &["ANTHROPIC_API_KEY"]),
         ]
         .into()
@@ -332,7 +282,18 @@ mod tests {
         assert_eq!(problems, []);
         let fleet = loaded.expect("a fleet");
         let (table, seeds) = (&fleet.agents["pete"], BTreeMap::new());
-        let spec = AgentSpec { fleet: &fleet, key: "pete", id: "p1", place: "docker", table, profiles, seeds: &seeds };
+        let name = SecretName { profile: "work".to_owned(), key: "LLM".to_owned() };
+        let destinations = [(name, vec!["llm.example".to_owned()])].into();
+        let spec = AgentSpec {
+            fleet: &fleet,
+            key: "pete",
+            id: "p1",
+            place: "docker",
+            table,
+            profiles,
+            destinations: &destinations,
+            seeds: &seeds,
+        };
         (text, render(spec))
     }
 
@@ -506,9 +467,11 @@ mod tests {
 
     #[test]
     fn a_setting_beside_the_models_key_is_kept() {
-        let rendered = rendered(&format!("{PETE}settings.models.providers.anthropic.baseUrl = \"https://proxy\"\n"));
+        let rendered = rendered(&format!(
+            "{PETE}settings.models.providers.anthropic.baseUrl = \"https://api.anthropic.com/v2\"\n"
+        ));
         let provider = &rendered.config["models"]["providers"]["anthropic"];
-        assert_eq!(provider["baseUrl"], "https://proxy");
+        assert_eq!(provider["baseUrl"], "https://api.anthropic.com/v2");
         assert_eq!(provider["apiKey"]["id"], "/default.ANTHROPIC_API_KEY");
     }
 
@@ -563,7 +526,7 @@ mod tests {
         assert_snapshot!(problems(&profiles(), "[agents.pete]\nmodel = \"mine/m\"\n"), @r#"
         model-provider: claw does not know the model provider `mine`
           "\"mine/m\""
-          describe it: [agents.pete.settings.models.providers.mine] with baseUrl, api, models, and apiKey = "secret:PROFILE/KEY" if it wants one
+          describe it: [agents.pete.endpoints.mine] with url, models, and key = "secret:PROFILE/KEY" if it wants one
         "#);
         let described = "[agents.pete]\nmodel = \"mine/m\"\nsettings.models.providers.mine.baseUrl = \"http://m\"\n";
         assert_eq!(sources(&rendered(described)), ["gateway_token = gateway token of p1"]);
@@ -621,5 +584,134 @@ mod tests {
         let mut found = config.clone();
         hide_plain_secrets("root", &mut found);
         assert_eq!(found, config);
+    }
+
+    #[test]
+    fn models_endpoints_and_channels_get_their_keys_by_name() {
+        let rendered = rendered(
+            "[defaults.agent]\nsecrets = [\"default\", \"work\"]\nmodel = \"anthropic/claude-sonnet-5\"\n\
+             [agents.pete]\nfallbacks = [\"mine/small\"]\nchannels = [\"telegram\"]\n\
+             endpoints.mine = { url = \"https://llm.example/v1\", key = \"secret:work/LLM\", models = [\"small\"] }\n\
+             settings.channels.telegram.allowFrom = [\"1\"]\nsettings.plugins.allow = []\n",
+        );
+        let part = |path: &str| Json::Object(rendered.config.clone()).pointer(path).cloned().unwrap_or_default();
+        assert_eq!(
+            part("/agents/defaults/model"),
+            json!({ "primary": "anthropic/claude-sonnet-5", "fallbacks": ["mine/small"] })
+        );
+        assert_eq!(
+            part("/models/providers/mine"),
+            json!({
+                "baseUrl": "https://llm.example/v1", "api": "openai-completions", "apiKey": reference("work.LLM"),
+                "models": [{ "id": "small", "name": "small" }],
+            })
+        );
+        let telegram = json!({ "enabled": true, "allowFrom": ["1"], "botToken": reference("work.TELEGRAM_BOT_TOKEN") });
+        assert_eq!(part("/channels/telegram"), telegram);
+        assert_eq!(part("/plugins/allow"), json!(["admin-http-rpc", "telegram"]));
+        let keys: Vec<_> = rendered.secrets.keys().cloned().collect();
+        assert_eq!(keys, ["default.ANTHROPIC_API_KEY", "gateway_token", "work.LLM", "work.TELEGRAM_BOT_TOKEN"]);
+    }
+
+    #[test]
+    fn a_channel_of_the_settings_gets_its_token_too_unless_it_has_one_or_is_off() {
+        let token = |settings: &str| {
+            let rendered = rendered(&format!("{PETE}{settings}"));
+            rendered.config["channels"]["telegram"].get("botToken").cloned()
+        };
+        assert_eq!(
+            token("settings.channels.telegram.dmPolicy = \"open\"\n"),
+            Some(reference("work.TELEGRAM_BOT_TOKEN"))
+        );
+        assert_eq!(token("settings.channels.telegram.botToken = \"secret:work/BOT\"\n"), Some(reference("work.BOT")));
+        assert_eq!(token("settings.channels.telegram.enabled = false\n"), None);
+        assert_eq!(token("settings.channels.telegram.accounts.a.name = \"A\"\n"), None);
+        let other = "keys.TELEGRAM_BOT_TOKEN = \"secret:default/BOT\"\nchannels = [\"telegram\"]\n";
+        assert_eq!(token(other), Some(reference("default.BOT")));
+    }
+
+    #[test]
+    fn what_a_name_does_not_lead_to_is_told() {
+        assert_snapshot!(problems(&profiles(), &format!("{PETE}channels = [\"telegrm\", \"slack\"]\n")), @r#"
+        channel: claw does not know the tokens of `telegrm`
+          "\"telegrm\""
+          did you mean "telegram"?
+        missing-key: channel `slack` needs SLACK_APP_TOKEN, and no profile of `pete` has it
+          "[\"telegrm\", \"slack\"]"
+          `claw secret set work/SLACK_APP_TOKEN` stores it
+        missing-key: channel `slack` needs SLACK_BOT_TOKEN, and no profile of `pete` has it
+          "[\"telegrm\", \"slack\"]"
+          `claw secret set work/SLACK_BOT_TOKEN` stores it
+        "#);
+        let keys = "keys = { ANTROPIC_API_KEY = \"secret:work/LLM\", OPENAI_API_KEY = \"sk-in-clear\", GEMINI_API_KEY = \"secret:other/X\" }\n";
+        assert_snapshot!(problems(&profiles(), &format!("{PETE}{keys}")), @r#"
+        key-name: `ANTROPIC_API_KEY` is not the usual name of a key or token
+          "\"secret:work/LLM\""
+          did you mean ANTHROPIC_API_KEY?
+        unknown-secret: agent `pete` does not draw from profile `other`
+          "\"secret:other/X\""
+          add "other" to its `secrets`
+        unknown-secret: this is not a reference to a secret
+          "\"sk-in-clear\""
+          write "secret:PROFILE/KEY"; a key in clear here counts as leaked
+        "#);
+    }
+
+    #[test]
+    fn a_secret_goes_only_where_it_may() {
+        let told = |more: &str| problems(&profiles(), &format!("{PETE}{more}"));
+        // a provider's key to another host, in every spelling
+        assert_snapshot!(told("settings.models.providers.anthropic.baseUrl = \"https://evil.example/v1\"\n"), @r#"
+        destination: default/ANTHROPIC_API_KEY may not be sent to evil.example
+          "\"https://evil.example/v1\""
+          it may go to api.anthropic.com; whoever can read it may say otherwise: `claw secret allow default/ANTHROPIC_API_KEY evil.example`
+        "#);
+        assert_snapshot!(told("settings.models.providers.anthropic.baseUrl = \"https://api.anthropic.com@evil.example\"\n"), @r#"
+        destination: default/ANTHROPIC_API_KEY may not be sent to evil.example
+          "\"https://api.anthropic.com@evil.example\""
+          it may go to api.anthropic.com; whoever can read it may say otherwise: `claw secret allow default/ANTHROPIC_API_KEY evil.example`
+        "#);
+        assert_snapshot!(told("settings.models.providers.anthropic.request.proxy.url = \"http://evil.example\"\n"), @r#"
+        destination: default/ANTHROPIC_API_KEY may not be sent to evil.example
+          "\"http://evil.example\""
+          it may go to api.anthropic.com; whoever can read it may say otherwise: `claw secret allow default/ANTHROPIC_API_KEY evil.example`
+        "#);
+        assert_snapshot!(told("settings.models.providers.anthropic.baseUrl = \"${WHERE}\"\nenv.WHERE = \"https://evil.example\"\n"), @r#"
+        destination: default/ANTHROPIC_API_KEY would go to an address put together from variables, which may send it anywhere
+          "\"${WHERE}\""
+          it may go to api.anthropic.com; whoever can read it may say otherwise: `claw secret allow default/ANTHROPIC_API_KEY '*'`
+        "#);
+        assert_snapshot!(told("env.ANTHROPIC_BASE_URL = \"https://evil.example\"\n"), @r#"
+        destination: default/ANTHROPIC_API_KEY may not be sent to evil.example
+          "\"https://evil.example\""
+          it may go to api.anthropic.com; whoever can read it may say otherwise: `claw secret allow default/ANTHROPIC_API_KEY evil.example`
+        "#);
+        // one provider's key to another provider
+        assert_snapshot!(told("fallbacks = [\"openai/gpt-5\"]\nkeys.OPENAI_API_KEY = \"secret:default/ANTHROPIC_API_KEY\"\n"), @r#"
+        destination: default/ANTHROPIC_API_KEY may not be sent to api.openai.com
+          "\"secret:default/ANTHROPIC_API_KEY\""
+          it may go to api.anthropic.com; whoever can read it may say otherwise: `claw secret allow default/ANTHROPIC_API_KEY api.openai.com`
+        "#);
+        // a key that says where it may go
+        assert_snapshot!(told("endpoints.mine = { url = \"https://other.example\", key = \"secret:work/LLM\", models = [] }\n"), @r#"
+        destination: work/LLM may not be sent to other.example
+          "\"https://other.example\""
+          it may go to llm.example; whoever can read it may say otherwise: `claw secret allow work/LLM other.example`
+        "#);
+        // a token to a strange API, and to a command
+        assert_snapshot!(told("channels = [\"telegram\"]\nsettings.channels.telegram.apiRoot = \"https://evil.example\"\n"), @r#"
+        destination: work/TELEGRAM_BOT_TOKEN may not be sent to evil.example
+          "\"https://evil.example\""
+          it may go to api.telegram.org; whoever can read it may say otherwise: `claw secret allow work/TELEGRAM_BOT_TOKEN evil.example`
+        "#);
+        assert_snapshot!(told("settings.mcp.servers.a = { command = \"curl\", env = { K = \"secret:work/BOT\" } }\n"), @r#"
+        destination: work/BOT would go to a command, which may send it anywhere
+          "\"curl\""
+          it may go to api.anthropic.com and 22 more; whoever can read it may say otherwise: `claw secret allow work/BOT '*'`
+        "#);
+        // elsewhere in the settings an address is nobody's business
+        let harmless = "settings.mcp.servers.a.url = \"https://tools.example\"\nsettings.channels.telegram.webhookUrl = \"https://me.example\"\n\
+                        settings.models.providers.anthropic.baseUrl = \"http://127.0.0.1:4000\"\n";
+        rendered(&format!("{PETE}{harmless}"));
     }
 }

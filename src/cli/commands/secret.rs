@@ -75,6 +75,16 @@ enum SecretCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Say to which hosts a key or token may be sent, where its usual ones are not meant
+    ///
+    /// Whoever edits the fleet file cannot send it anywhere else. The hosts named here take the place of all others; with
+    /// none, those usual for its name count again: api.anthropic.com for ANTHROPIC_API_KEY.
+    Allow {
+        /// PROFILE/KEY.
+        name: String,
+        /// `llm.example`, `*.example` for all below it, `'*'` for any.
+        hosts: Vec<String>,
+    },
     /// Encrypt anew what the recipients changed for: needed after `recipients` changed. It is not a rotation
     Rekey,
     /// Remove a value
@@ -110,6 +120,18 @@ impl Secret {
             SecretCommand::Accept { names, yes } => {
                 let consent = Consent { yes, ..Consent::default() };
                 accept::run(global, &fleet, &vault, &names, &consent, setup)
+            }
+            SecretCommand::Allow { name, hosts } => {
+                let (profile, key) = split(&name)?;
+                let entry = vault.allow(profile, key, &hosts)?;
+                if global.json {
+                    render::json(&json!({ "name": name, "hosts": entry.hosts, "seq": entry.seq }));
+                } else if entry.hosts.is_empty() {
+                    super::done(format_args!("{name} may be sent to the usual hosts of its name"));
+                } else {
+                    super::done(format_args!("{name} may be sent to {} and nowhere else", entry.hosts.join(", ")));
+                }
+                Ok(exit::DONE)
             }
             SecretCommand::Rekey => rekey(&fleet, &vault),
             SecretCommand::Rm { name } => {

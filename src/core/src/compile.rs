@@ -13,6 +13,7 @@ use crate::fleet::{AgentTable, Fleet, ProviderKind};
 use crate::name::{Address, Kind, ResourceId};
 use crate::problem::{Problem, Severity, did_you_mean};
 use crate::provider::{AgentSpec, Rulebook};
+use crate::secret::Destinations;
 use crate::ssh::ControlKey;
 use crate::text::days;
 
@@ -21,6 +22,8 @@ use crate::text::days;
 pub struct Surroundings {
     /// The keys of each profile on disk.
     pub profiles: BTreeMap<String, Vec<String>>,
+    /// Where the values of profiles may be sent, as their files say.
+    pub destinations: Destinations,
     /// Files to seed: workspace folder as the fleet spells it → path → content.
     pub workspaces: BTreeMap<String, BTreeMap<String, Arc<[u8]>>>,
     /// claw's own login keys.
@@ -116,7 +119,16 @@ fn add_agent(
     let Some((place, rules)) = fleet.place_of(key).and_then(|on| Some((on, rules.get(on)?))) else { return };
     let empty = BTreeMap::new();
     let seeds = table.workspace.as_ref().and_then(|folder| surroundings.workspaces.get(folder)).unwrap_or(&empty);
-    let spec = AgentSpec { fleet, key, id, place, table, profiles: &surroundings.profiles, seeds };
+    let spec = AgentSpec {
+        fleet,
+        key,
+        id,
+        place,
+        table,
+        profiles: &surroundings.profiles,
+        destinations: &surroundings.destinations,
+        seeds,
+    };
     match rules.declare(spec) {
         Err(found) => problems.extend(found),
         Ok(resources) => {

@@ -13,7 +13,7 @@ use crate::observed::{Observation, Report};
 use crate::operate::Operate;
 use crate::plan::{Effect, Step};
 use crate::problem::Problem;
-use crate::secret::Secrets;
+use crate::secret::{Destinations, Secrets};
 use crate::ssh::ControlKey;
 use crate::value::{Change, Fields};
 
@@ -63,6 +63,8 @@ pub struct AgentSpec<'a> {
     pub table: &'a AgentTable,
     /// The keys of each profile on disk.
     pub profiles: &'a BTreeMap<String, Vec<String>>,
+    /// Where the values of profiles may be sent.
+    pub destinations: &'a Destinations,
     /// The files to seed into its workspace.
     pub seeds: &'a BTreeMap<String, Arc<[u8]>>,
 }

@@ -117,7 +117,8 @@ impl Vault {
         for (key, value) in &changes.set {
             // who could read the older value has not read this one
             let old = current(key).cloned().unwrap_or_else(|| Entry::named(key));
-            let old = Entry { to: Vec::new(), read_by: Vec::new(), ..old };
+            let hosts = self.vouched_hosts(&fleet_key, profile, &old);
+            let old = Entry { to: Vec::new(), read_by: Vec::new(), hosts, ..old };
             let entry =
                 Entry { owner: owner.map(str::to_owned).or(old.owner.clone()), updated: today.to_owned(), ..old };
             text = edit::put(&text, &self.sealed(&fleet_key, profile, entry, value, &recipients)?);

@@ -7,8 +7,8 @@ use crate::derive::FleetKey;
 use crate::edit;
 use crate::error::VaultError;
 use crate::names::{
-    FLEET_KEY, FORMER_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date, is_id, is_key_name,
-    is_owner, printable,
+    FLEET_KEY, FORMER_MAX, HOSTS_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_date,
+    is_host_pattern, is_id, is_key_name, is_owner, printable,
 };
 use crate::profile::{Entry, ProfileFile, fingerprints, parse_profile};
 use crate::recipient::Recipient;
@@ -65,11 +65,41 @@ impl Vault {
             None => (edit::blank(&self.fleet, profile), Entry::named(key)),
         };
         // Who could read the older value has not read this one.
-        let old = Entry { to: Vec::new(), read_by: Vec::new(), ..old };
+        let hosts = self.vouched_hosts(&fleet_key, profile, &old);
+        let old = Entry { to: Vec::new(), read_by: Vec::new(), hosts, ..old };
         let entry = Entry { owner: owner.map(str::to_owned).or(old.owner.clone()), updated: today.to_owned(), ..old };
         let entry = self.sealed(&fleet_key, profile, entry, value, &recipients)?;
         self.write(profile, &edit::put(&text, &entry), false)?;
         Ok(entry)
+    }
+
+    /// Says where a value may be sent: exactly to these hosts, or to the usual ones of its name where there are none. The
+    /// value itself stays as it is. Returns the entry as it now stands; refuses one whose MAC does not hold.
+    pub fn allow(&self, profile: &str, key: &str, hosts: &[String]) -> Result<Entry, VaultError> {
+        refuse_reserved(profile)?;
+        if hosts.len() > HOSTS_MAX || !hosts.iter().all(|host| is_host_pattern(host)) {
+            let help = "write up to 20 host names in lower case, without scheme and port: llm.example, *.example, or *";
+            return Err(VaultError::Argument { what: "the hosts", help });
+        }
+        let fleet_key = self.fleet_key(&what(profile, key))?;
+        let _lock = store::lock(&self.folder)?;
+        let (text, file) = self.loaded(profile)?;
+        let entry = find(&file, key)?;
+        let ciphertext = self.verified(&fleet_key, profile, entry)?;
+        let mut hosts = hosts.to_vec();
+        hosts.sort();
+        hosts.dedup();
+        let mut entry = Entry { hosts, seq: next(entry.seq), ..entry.clone() };
+        entry.mac = fleet_key.sign(&self.bound(profile, &entry, &ciphertext));
+        self.write(profile, &edit::put(&text, &entry), false)?;
+        Ok(entry)
+    }
+
+    /// Returns the hosts of an entry if a member of the fleet put them there: a new value must not go where a stranger
+    /// wrote.
+    pub(crate) fn vouched_hosts(&self, fleet_key: &FleetKey, profile: &str, entry: &Entry) -> Vec<String> {
+        let vouched = self.verified(fleet_key, profile, entry).is_ok();
+        if vouched { entry.hosts.clone() } else { Vec::new() }
     }
 
     /// Removes a value. Needs no identity. The file stays, even without values.
@@ -197,8 +227,7 @@ impl Vault {
     ) -> Result<Entry, VaultError> {
         let failed = |source| VaultError::Encrypt { what: what(profile, &entry.key), source };
         let age = cipher::seal(value.expose_secret().as_bytes(), recipients).map_err(failed)?;
-        // What is written must read back: TOML counts to `i64::MAX`, and a stranger may have written that.
-        let seq = entry.seq.saturating_add(1).min(i64::MAX as u64);
+        let seq = next(entry.seq);
         let mut read_by = entry.former_readers(recipients);
         read_by.truncate(FORMER_MAX);
         let mut entry = Entry { seq, to: fingerprints(recipients), read_by, age, ..entry };
@@ -215,6 +244,12 @@ impl Vault {
         self.forget(profile);
         Ok(())
     }
+}
+
+/// Returns the count after one. What is written must read back: TOML counts to `i64::MAX`, and a stranger may have
+/// written that.
+fn next(seq: u64) -> u64 {
+    seq.saturating_add(1).min(i64::MAX as u64)
 }
 
 /// Returns a text encrypted to every recipient, as age armour that the `age` program opens. It belongs to no profile.

@@ -31,6 +31,8 @@ pub(crate) struct Bound<'a> {
     pub(crate) to: &'a [String],
     /// The fingerprints of its former readers, in any order.
     pub(crate) read_by: &'a [String],
+    /// Where the value may be sent, in any order; the usual places where empty.
+    pub(crate) hosts: &'a [String],
     /// The binary age file, so that line ends of the armour do not matter.
     pub(crate) ciphertext: &'a [u8],
 }
@@ -81,13 +83,14 @@ impl FleetKey {
 
     fn mac_of(&self, bound: &Bound<'_>) -> Hmac<Sha256> {
         // The fleet key's own MAC proves no more than that the file is whole, and has a subkey to itself.
-        // Former readers came later: without them a MAC is what it always was, and with them it has other subkeys, so
-        // that their list can neither be cut off nor be read into an older MAC.
-        let purpose = match ((bound.profile, bound.key), bound.read_by) {
-            ((RESERVED_PROFILE, FLEET_KEY), []) => "claw/v1/fleet-key-mac",
-            ((RESERVED_PROFILE, FLEET_KEY), _) => "claw/v2/fleet-key-mac",
-            (_, []) => "claw/v1/secret-mac",
-            _ => "claw/v2/secret-mac",
+        // Former readers and hosts came later: without them a MAC is what it always was, and with them it has other
+        // subkeys, so that no list can be cut off or be read into an older MAC.
+        let purpose = match ((bound.profile, bound.key), bound.read_by, bound.hosts) {
+            ((RESERVED_PROFILE, FLEET_KEY), [], _) => "claw/v1/fleet-key-mac",
+            ((RESERVED_PROFILE, FLEET_KEY), _, _) => "claw/v2/fleet-key-mac",
+            (_, [], []) => "claw/v1/secret-mac",
+            (_, _, []) => "claw/v2/secret-mac",
+            _ => "claw/v3/secret-mac",
         };
         let mut mac = self.mac(&[purpose]);
         mac.update(&bound.encode());
@@ -123,7 +126,14 @@ impl Bound<'_> {
         let value = [self.key.as_bytes(), seq.as_bytes(), count.as_bytes()];
         let mut read_by: Vec<&[u8]> = self.read_by.iter().map(|print| print.as_bytes()).collect();
         read_by.sort_unstable();
-        encode(head.into_iter().chain(value).chain(to).chain([self.ciphertext]).chain(read_by))
+        let mut hosts: Vec<&[u8]> = self.hosts.iter().map(|host| host.as_bytes()).collect();
+        hosts.sort_unstable();
+        // the count tells them from the former readers before them; only MACs of the third version have either
+        let count = hosts.len().to_string();
+        let count = (!hosts.is_empty()).then_some(count.as_bytes());
+        encode(
+            head.into_iter().chain(value).chain(to).chain([self.ciphertext]).chain(read_by).chain(hosts).chain(count),
+        )
     }
 }
 
@@ -146,7 +156,16 @@ mod tests {
     }
 
     fn bound<'a>(to: &'a [String]) -> Bound<'a> {
-        Bound { fleet: "k7f3q2", profile: "default", key: "A", seq: 1, to, read_by: &[], ciphertext: b"age" }
+        Bound {
+            fleet: "k7f3q2",
+            profile: "default",
+            key: "A",
+            seq: 1,
+            to,
+            read_by: &[],
+            hosts: &[],
+            ciphertext: b"age",
+        }
     }
 
     // The expected texts of the next three tests were computed with Python's hmac module, from this file's words.
@@ -181,11 +200,25 @@ mod tests {
             Bound { ciphertext: b"agf", ..bound(&to) },
             bound(&glued),
             bound(&to[..1]),
+            Bound { hosts: &to, ..bound(&to) },
+            Bound { read_by: &to, ..bound(&to) },
         ];
         for (index, other) in others.iter().enumerate() {
             assert!(!key().verify(other, &mac), "field {index}");
         }
         assert!(!FleetKey::from_bytes(&[8; 32]).verify(&bound(&to), &mac));
+    }
+
+    #[test]
+    fn former_readers_are_never_read_as_hosts() {
+        let names = ["a", "b", "1"].map(str::to_owned);
+        let (to, none) = ([], [] as [String; 0]);
+        let both = |read_by, hosts| key().sign(&Bound { read_by, hosts, ..bound(&to) });
+        let macs =
+            [both(&names[..1], &names[1..2]), both(&names[..2], &none), both(&none, &names[..2]), both(&names, &none)];
+        for (index, mac) in macs.iter().enumerate() {
+            assert!(!macs[index + 1..].contains(mac), "{index}");
+        }
     }
 
     #[test]

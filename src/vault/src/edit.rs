@@ -117,6 +117,11 @@ fn write(table: &mut Table, entry: &Entry) {
     if let Some(max_age) = &entry.max_age {
         replace(table, "max_age", Value::from(max_age));
     }
+    if entry.hosts.is_empty() {
+        table.remove("hosts");
+    } else {
+        replace(table, "hosts", Value::from(Array::from_iter(&entry.hosts)));
+    }
     if let Some(public) = &entry.public {
         replace(table, "public", Value::from(public));
     }

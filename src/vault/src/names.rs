@@ -3,6 +3,7 @@
 use jiff::ToSpan;
 use jiff::civil::Date;
 
+pub(crate) use claw_core::secret::is_host_pattern;
 pub(crate) use claw_core::text::days as max_age_days;
 
 /// The profile that claw keeps for itself: the fleet key and the generations of derived secrets.
@@ -19,6 +20,8 @@ pub const VALUES_MAX: usize = 1000;
 pub(crate) const RECIPIENTS_MAX: usize = 100;
 /// The most former readers a value remembers: ten changes of all recipients without a new value.
 pub(crate) const FORMER_MAX: usize = 1000;
+/// The most hosts a value may be sent to: more cannot be reviewed.
+pub(crate) const HOSTS_MAX: usize = 20;
 
 /// Returns whether `name` can be a key: a letter or `_`, then letters, digits, `_`, `.` and `-`, 128 at most.
 #[must_use]

@@ -9,15 +9,15 @@ use std::ops::Range;
 use toml_edit::{Document, Item, Table};
 
 use crate::names::{
-    FORMER_MAX, PROFILE_BYTES_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUES_MAX, due, is_date, is_fingerprint, is_id,
-    is_key_name, is_owner, is_profile_name, max_age_days, near, printable,
+    FORMER_MAX, HOSTS_MAX, PROFILE_BYTES_MAX, RECIPIENTS_MAX, RESERVED_PROFILE, VALUES_MAX, due, is_date,
+    is_fingerprint, is_host_pattern, is_id, is_key_name, is_owner, is_profile_name, max_age_days, near, printable,
 };
 use crate::recipient::Recipient;
 
 /// The version of the file's form that this claw reads and writes.
 pub(crate) const FORMAT: i64 = 1;
 const ROOT_KEYS: [&str; 5] = ["format", "fleet", "profile", "values", "generations"];
-const ENTRY_KEYS: [&str; 9] = ["owner", "updated", "max_age", "public", "seq", "to", "read_by", "age", "mac"];
+const ENTRY_KEYS: [&str; 10] = ["owner", "updated", "max_age", "hosts", "public", "seq", "to", "read_by", "age", "mac"];
 
 /// A profile file as it was read: everything that is in clear, and the ciphertexts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub struct Entry {
     pub updated: String,
     /// How long the value is good for: `90d`, `12w`.
     pub max_age: Option<String>,
+    /// The hosts it may be sent to: `api.example`, `*.example`, `*`. The usual ones of its name where empty.
+    pub hosts: Vec<String>,
     /// The public half, where the value is a private key.
     pub public: Option<String>,
     /// How often it was written.
@@ -71,6 +73,7 @@ impl Entry {
             owner: None,
             updated: String::new(),
             max_age: None,
+            hosts: Vec::new(),
             public: None,
             seq: 0,
             to: Vec::new(),
@@ -243,6 +246,10 @@ impl Reader<'_> {
                 |text| max_age_days(text).is_some(),
                 "days or weeks such as \"90d\" or \"12w\"",
             )?,
+            hosts: match table.contains_key("hosts") {
+                true => self.list(table, "hosts", HOSTS_MAX, is_host_pattern, "hosts such as \"api.example\"")?,
+                false => Vec::new(),
+            },
             public: self.optional(
                 table,
                 "public",
@@ -267,17 +274,25 @@ impl Reader<'_> {
     }
 
     fn prints(&self, table: &Table, key: &str, most: usize) -> Result<Vec<String>, ProfileError> {
+        self.list(table, key, most, is_fingerprint, "recipients' fingerprints")
+    }
+
+    fn list(
+        &self,
+        table: &Table,
+        key: &str,
+        most: usize,
+        valid: impl Fn(&str) -> bool,
+        wanted: &str,
+    ) -> Result<Vec<String>, ProfileError> {
         let item = self.required(table, key)?;
-        let invalid = || {
-            let reason = format!("`{key}` is not a list of recipients' fingerprints");
-            self.invalid(item.span(), &reason, RESTORE)
-        };
+        let invalid = || self.invalid(item.span(), &format!("`{key}` is not a list of {wanted}"), RESTORE);
         let list = item.as_array().ok_or_else(invalid)?;
         if list.is_empty() || list.len() > most {
             return Err(invalid());
         }
         list.iter()
-            .map(|value| value.as_str().filter(|text| is_fingerprint(text)))
+            .map(|value| value.as_str().filter(|text| valid(text)))
             .map(|text| text.map(str::to_owned).ok_or_else(invalid))
             .collect()
     }

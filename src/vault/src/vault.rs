@@ -194,6 +194,7 @@ impl Vault {
             seq: entry.seq,
             to: &entry.to,
             read_by: &entry.read_by,
+            hosts: &entry.hosts,
             ciphertext,
         }
     }

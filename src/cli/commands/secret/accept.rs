@@ -64,8 +64,12 @@ pub fn run(
 fn describe(fleet: &Fleet, profile: &str, entry: &Entry, wanted: &[Recipient]) -> String {
     let owner = entry.owner.as_deref().map(|owner| format!(", owner {owner}")).unwrap_or_default();
     let others = if entry.is_for(wanted) { "" } else { "\n  these are not today's recipients" };
+    let hosts = match entry.hosts.as_slice() {
+        [] => String::new(),
+        hosts => format!("\n  says it may be sent to {}", hosts.join(", ")),
+    };
     format!(
-        "{profile}/{}: in profile {profile}, updated {}, number {}{owner}\n  says it was encrypted for {}{others}",
+        "{profile}/{}: in profile {profile}, updated {}, number {}{owner}\n  says it was encrypted for {}{others}{hosts}",
         entry.key,
         entry.updated,
         entry.seq,

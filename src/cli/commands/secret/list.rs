@@ -33,6 +33,9 @@ pub fn run(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) 
                 states.push("recipients changed since: rekey".to_owned());
             }
             let stale = Stale::of(&entry, &wanted, &setup::today());
+            if !entry.hosts.is_empty() {
+                states.push(format!("goes to {}", entry.hosts.join(", ")));
+            }
             states.extend(stale.words(fleet));
             rows.push(vec![
                 format!("{profile}/{}", entry.key),
@@ -43,7 +46,7 @@ pub fn run(global: &Global, fleet: &Fleet, vault: &Vault, only: Option<String>) 
             ]);
             facts.push(json!({
                 "name": format!("{profile}/{}", entry.key), "updated": entry.updated, "owner": entry.owner,
-                "max_age": entry.max_age, "seq": entry.seq, "to": entry.to, "current_recipients": current,
+                "max_age": entry.max_age, "hosts": entry.hosts, "seq": entry.seq, "to": entry.to, "current_recipients": current,
                 "accepted": accepted, "former_readers": stale.readers, "older_than": stale.older_than,
             }));
         }

@@ -324,6 +324,20 @@ pub struct AgentTable {
     pub image: Option<String>,
     /// The model it thinks with: `"provider/model"`.
     pub model: Option<String>,
+    /// The models it falls back to, in order, when that one fails.
+    #[serde(default)]
+    pub fallbacks: Vec<String>,
+    /// Model servers of your own, by the name that stands before the `/` in `model`.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, EndpointTable>,
+    /// The channels people reach it through: `"telegram"`, `"slack"`, `"discord"`. Their tokens are taken from its secrets
+    /// by their usual names.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// Which secret a key or token is, where that is not the last of its profiles with the usual name:
+    /// `{ ANTHROPIC_API_KEY = "secret:work/PETES_KEY" }`.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
     /// OpenClaw's own settings, merged into `openclaw.json`. A text `"secret:PROFILE/KEY"` becomes a reference to that
     /// secret.
     #[serde(default)]
@@ -347,6 +361,20 @@ pub struct AgentTable {
     pub port: Option<u16>,
     /// Leave it alone for a while.
     pub suspend: Option<SuspendTable>,
+}
+
+/// A model server of your own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointTable {
+    /// Where it answers: `"https://llm.example/v1"`.
+    pub url: String,
+    /// Which API it speaks, as OpenClaw calls it; `"openai-completions"` by default.
+    pub api: Option<String>,
+    /// Its key: `"secret:PROFILE/KEY"`. The secret says to which hosts it may go: `claw secret allow`.
+    pub key: Option<String>,
+    /// The models it has.
+    pub models: Vec<String>,
 }
 
 /// What an agent may use of the machine.

@@ -325,3 +325,35 @@ fn no_edit_is_lost_when_many_write_at_once() {
     });
     assert_eq!(fixture.vault().list("default").unwrap().len(), 10);
 }
+
+#[test]
+fn where_a_value_may_go_is_vouched_for_and_survives_a_new_value() {
+    let fixture = Fixture::new();
+    let hosts = ["llm.example".to_owned(), "*.inner.example".to_owned()];
+    let allowed = fixture.vault().allow("default", "A", &hosts).unwrap();
+    assert_eq!(
+        (allowed.seq, allowed.hosts.as_slice()),
+        (2, ["*.inner.example".to_owned(), "llm.example".to_owned()].as_slice())
+    );
+    assert_eq!(value(&fixture, "A"), CANARY);
+    assert_eq!(set(&fixture, "default", "A", "new").unwrap().hosts, allowed.hosts);
+    assert_eq!(value(&fixture, "A"), "new");
+    let text = fixture.text("default");
+    for tampered in [
+        text.replace("llm.example", "evil.example"),
+        text.replace("hosts = [\"*.inner.example\", \"llm.example\"]\n", ""),
+        text.replace("\"*.inner.example\", ", ""),
+    ] {
+        assert_ne!(tampered, text);
+        fixture.put("default", &tampered);
+        assert!(matches!(fixture.vault().get("default", "A"), Err(VaultError::BadMac { .. })));
+        assert!(matches!(fixture.vault().allow("default", "A", &hosts), Err(VaultError::BadMac { .. })));
+        // whoever stores a new value does not sign a stranger's hosts with it
+        assert_eq!(set(&fixture, "default", "A", "newer").unwrap().hosts, [] as [String; 0]);
+    }
+    fixture.put("default", &text);
+    assert_eq!(fixture.vault().allow("default", "A", &[]).unwrap().hosts, [] as [String; 0]);
+    for bad in ["https://a.example", "A.example", ""] {
+        assert!(matches!(fixture.vault().allow("default", "A", &[bad.to_owned()]), Err(VaultError::Argument { .. })));
+    }
+}

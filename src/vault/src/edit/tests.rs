@@ -11,6 +11,7 @@ fn entry(key: &str) -> Entry {
         owner: Some("petr".to_owned()),
         updated: "2026-11-21".to_owned(),
         max_age: None,
+        hosts: Vec::new(),
         public: None,
         seq: 1,
         to: vec!["00112233445566ff".to_owned()],
