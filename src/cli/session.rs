@@ -11,7 +11,7 @@ use claw_core::desired::Desired;
 use claw_core::fleet::{self, Fleet, SourceFile};
 use claw_core::name::{Address, Kind};
 use claw_core::observed::Observed;
-use claw_core::plan::{Inputs, Plan, Policy, plan};
+use claw_core::plan::{Inputs, Plan, Policy, Rollout, Share, plan};
 use claw_core::problem::{Location, Problem, did_you_mean};
 use claw_core::provider::Rulebook;
 use claw_core::secret::{Destinations, SecretError, SecretName};
@@ -176,12 +176,22 @@ impl Session {
         let limit = self.fleet.policy.delete_max.as_deref().and_then(percent);
         let policy = Policy {
             delete_max_percent: limit.unwrap_or(Policy::default().delete_max_percent),
+            rollout: self.rollout(),
             allow_destroy: allow_destroy.iter().map(|name| self.agent_id(name)).collect(),
             today: setup::today(),
             targets: targets.iter().map(|name| self.agent_id(name)).collect(),
             ..Policy::default()
         };
         Ok(policy)
+    }
+
+    fn rollout(&self) -> Rollout {
+        let table = &self.fleet.rollout;
+        let default = Rollout::default();
+        Rollout {
+            canary: table.canary.map_or(default.canary, |count| count as usize),
+            max_unavailable: table.max_unavailable.as_deref().and_then(Share::parse).unwrap_or(default.max_unavailable),
+        }
     }
 
     /// Returns the id of an agent or host named by its table's key or its id.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::desired::{AgentCard, Desired};
 use crate::fleet::{AgentTable, Fleet, ProviderKind};
 use crate::name::{Address, Kind, ResourceId};
+use crate::plan::Share;
 use crate::problem::{Problem, Severity, did_you_mean};
 use crate::provider::{AgentSpec, Rulebook};
 use crate::secret::Destinations;
@@ -174,6 +175,18 @@ fn check_meta(fleet: &Fleet, problems: &mut Vec<Problem>) {
             Problem::error("delete-max", format!("policy.delete_max \"{limit}\" is not a share"))
                 .at(fleet.tree.exact(&["policy", "delete_max"]))
                 .help("write it as a percentage from 0 to 100: \"30%\""),
+        );
+    }
+    if let Some(share) = &fleet.rollout.max_unavailable
+        && Share::parse(share).is_none()
+    {
+        problems.push(
+            Problem::error(
+                "max-unavailable",
+                format!("rollout.max_unavailable \"{share}\" is neither a share nor a number"),
+            )
+            .at(fleet.tree.exact(&["rollout", "max_unavailable"]))
+            .help("write a percentage from 0 to 100 or a number of agents: \"20%\", \"2\""),
         );
     }
     if let Some(age) = fleet.meta.history.as_ref().filter(|age| days(age).is_none()) {

@@ -13,7 +13,7 @@ use crate::problem::Location;
 
 pub use file::{
     AgentTable, FleetTable, HostState, HostTable, JumpTable, PolicyTable, Preferred, ProfileTable, ProviderKind,
-    ProviderTable, RecordKind, RecordTable, ResourcesTable, SshTable, SuspendTable, ZoneTable,
+    ProviderTable, RecordKind, RecordTable, ResourcesTable, RolloutTable, SshTable, SuspendTable, ZoneTable,
 };
 pub use load::{FILE_BYTES_MAX, SourceFile, include_patterns, load};
 pub use schema::fleet_schema;
@@ -36,6 +36,8 @@ pub struct Fleet {
     pub hosts: BTreeMap<String, HostTable>,
     /// Limits.
     pub policy: PolicyTable,
+    /// How changes reach running agents.
+    pub rollout: RolloutTable,
     /// Agents by the key of their table, defaults merged in.
     pub agents: BTreeMap<String, AgentTable>,
     /// The way back to the files.

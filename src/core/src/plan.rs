@@ -5,6 +5,7 @@ mod cost;
 mod decide;
 mod guard;
 mod sequence;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ use crate::observed::Observed;
 use crate::provider::Rulebook;
 use crate::secret::SecretError;
 use crate::value::{self, After, Change, Fields, Value};
+
+pub use waves::{Rollout, Share};
 
 /// What one apply shall do: plain data, no choices left open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -67,6 +70,10 @@ pub struct Step {
     pub effect: Effect,
     /// The steps of this plan that come first.
     pub needs: Vec<Address>,
+    /// In which wave of a rollout: no step begins before every earlier wave is done, all of it. `None` for what disturbs
+    /// no running agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wave: Option<u32>,
     /// What the thing costs a month, before and after; `None` where it costs nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
@@ -258,6 +265,8 @@ pub struct Policy {
     pub delete_max_percent: u32,
     /// Whether the limit counts: not when a person named what to destroy.
     pub guard_deletes: bool,
+    /// How changes reach running agents.
+    pub rollout: Rollout,
     /// Agents whose data may be lost.
     pub allow_destroy: BTreeSet<String>,
     /// Today, `YYYY-MM-DD`, UTC.
@@ -273,6 +282,7 @@ impl Default for Policy {
         Self {
             delete_max_percent: 30,
             guard_deletes: true,
+            rollout: Rollout::default(),
             allow_destroy: BTreeSet::new(),
             today: String::new(),
             uncommitted_keys: false,

@@ -210,6 +210,10 @@ struct Walk<'a> {
     waiting: BTreeSet<usize>,
     /// How many steps run at a place.
     busy: BTreeMap<&'a str, usize>,
+    /// Per wave of a rollout, how many of its steps are not done.
+    waves: BTreeMap<u32, usize>,
+    /// The agents of which a step was begun: what and where.
+    begun: BTreeSet<(&'a str, &'a str)>,
     /// Steps taken down, and by what.
     lost: BTreeMap<usize, String>,
     summary: Summary,
@@ -228,20 +232,40 @@ impl<'a> Walk<'a> {
             }
         }
         let (ready, waiting) = (0..steps.len()).partition(|at| missing[*at] == 0);
-        let (busy, lost, summary) = (BTreeMap::new(), BTreeMap::new(), Summary::default());
-        Self { steps, missing, dependents, ready, waiting, busy, lost, summary }
+        let mut waves = BTreeMap::new();
+        for wave in steps.iter().filter_map(|step| step.wave) {
+            *waves.entry(wave).or_default() += 1;
+        }
+        Self {
+            steps,
+            missing,
+            dependents,
+            ready,
+            waiting,
+            busy: BTreeMap::new(),
+            waves,
+            begun: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            summary: Summary::default(),
+        }
     }
 
-    /// Returns the first step that is ready and whose place has a hand free.
+    /// Returns the first step that is ready, whose wave has come and whose place has a hand free.
     fn next(&mut self, providers: &Providers) -> Option<usize> {
+        let wave_now = self.waves.keys().next().copied();
         let free = |at: &usize| {
+            if self.steps[*at].wave.is_some_and(|wave| wave_now.is_some_and(|now| wave > now)) {
+                return false;
+            }
             let place = self.steps[*at].address.place.as_str();
             let limit = providers.get(place).map_or(1, |provider| provider.steps_at_once().max(1));
             self.busy.get(place).is_none_or(|busy| *busy < limit)
         };
         let at = self.ready.iter().copied().find(free)?;
         self.ready.remove(&at);
-        *self.busy.entry(&self.steps[at].address.place).or_default() += 1;
+        let address = &self.steps[at].address;
+        *self.busy.entry(&address.place).or_default() += 1;
+        self.begun.insert((&address.place, &address.id.name));
         Some(at)
     }
 
@@ -253,6 +277,7 @@ impl<'a> Walk<'a> {
         match outcome {
             Ok(()) => {
                 self.summary.done += 1;
+                self.close(at);
                 for dependent in std::mem::take(&mut self.dependents[at]) {
                     self.missing[dependent] -= 1;
                     if self.missing[dependent] == 0 && self.waiting.remove(&dependent) {
@@ -270,7 +295,38 @@ impl<'a> Walk<'a> {
                     rolled_back: error.rolled_back,
                 });
                 self.take_down(at);
+                self.stop_rollout(at);
             }
+        }
+    }
+
+    /// Notes that a step of a wave is done.
+    fn close(&mut self, at: usize) {
+        let Some(wave) = self.steps[at].wave else { return };
+        if let Some(left) = self.waves.get_mut(&wave) {
+            *left -= 1;
+            if *left == 0 {
+                self.waves.remove(&wave);
+            }
+        }
+    }
+
+    /// Stops a rollout one of whose steps failed: no agent gets it that has not begun.
+    fn stop_rollout(&mut self, failed: usize) {
+        let steps = self.steps;
+        let hit = std::iter::once(&failed).chain(self.lost.keys()).filter_map(|at| steps[*at].wave).min();
+        let Some(wave) = hit else { return };
+        let has_begun = |at: &usize| {
+            let address = &steps[*at].address;
+            steps[*at].wave == Some(wave) && self.begun.contains(&(address.place.as_str(), address.id.name.as_str()))
+        };
+        let stopped = self.waiting.iter().chain(&self.ready);
+        let stopped: Vec<usize> = stopped.copied().filter(|at| steps[*at].wave.is_some() && !has_begun(at)).collect();
+        for at in stopped {
+            self.waiting.remove(&at);
+            self.ready.remove(&at);
+            self.lost.insert(at, format!("the rollout stopped: {} failed", steps[failed].address));
+            self.take_down(at);
         }
     }
 
@@ -280,7 +336,8 @@ impl<'a> Walk<'a> {
         while let Some(cause) = causes.pop() {
             for hit in std::mem::take(&mut self.dependents[cause]) {
                 if self.waiting.remove(&hit) {
-                    self.lost.insert(hit, format!("{} failed", self.steps[failed].address));
+                    let why = self.lost.get(&failed).cloned();
+                    self.lost.insert(hit, why.unwrap_or_else(|| format!("{} failed", self.steps[failed].address)));
                     causes.push(hit);
                 }
             }
@@ -409,13 +466,14 @@ mod tests {
         Address { id: ResourceId::new(Kind::Container, name), place: "docker".to_owned() }
     }
 
-    /// Returns a plan of steps by name, each with the names it needs: `"b:a"`.
+    /// Returns a plan of steps by name, each with its wave and the names it needs: `"b@2:a"`.
     fn plan(steps: &[&str]) -> Plan {
         let steps = steps.iter().map(|text| {
             let (name, needs) = text.split_once(':').unwrap_or((text, ""));
             let needs = needs.split(',').filter(|need| !need.is_empty()).map(address).collect();
             let action = Action::Create { after: BTreeMap::new() };
-            Step { address: address(name), action, effect: Effect::None, needs, cost: None }
+            let (name, wave) = name.split_once('@').map_or((name, None), |(name, wave)| (name, wave.parse().ok()));
+            Step { address: address(name), action, effect: Effect::None, needs, wave, cost: None }
         });
         Plan { fleet: "abcd".to_owned(), steps: steps.collect(), ..Plan::default() }
     }
@@ -586,6 +644,43 @@ mod tests {
             Lab::new().run(&plan, |name, number| if (name, number) == ("a", 1) { fails(Class::Retry) } else { Ok(()) });
         assert_eq!(*ran.summary(), Summary { done: 2, ..Summary::default() });
         assert_eq!(ran.tries, [("a".to_owned(), 2), ("b".to_owned(), 1)].into());
+    }
+
+    #[test]
+    fn a_wave_begins_when_the_one_before_is_done_whole() {
+        let plan = plan(&["c@3", "b@2", "d@3", "a@1", "x", "e@3:x"]);
+        let ran = Lab::new().run(&plan, |_, _| Ok(()));
+        assert_eq!(ran.summary().done, 6);
+        let begun = ran.begun();
+        let at = |name: &str| begun.iter().position(|one| *one == name).expect("begun");
+        assert!(at("a") < at("b") && at("b") < at("c") && at("b") < at("d") && at("b") < at("e"), "{begun:?}");
+        assert!(at("x") < at("b"), "what has no wave waits for none: {begun:?}");
+    }
+
+    #[test]
+    fn a_failure_stops_the_rollout_and_nothing_else() {
+        let steps = plan(&["a@1", "b@2", "c@2", "d@3", "x:y", "y"]);
+        let ran = Lab::new().run(&steps, |name, _| if name == "a" { fails(Class::Fatal) } else { Ok(()) });
+        assert_eq!(*ran.summary(), Summary { done: 2, failed: 1, skipped: 3, ..Summary::default() });
+        let why = "the rollout stopped: container/a failed";
+        assert_eq!(ran.skipped(), [("b", why), ("c", why), ("d", why)]);
+    }
+
+    #[test]
+    fn of_a_wave_that_fails_only_what_has_begun_is_brought_to_its_end() {
+        let mut lab = Lab::new();
+        lab.at_once = 2;
+        let ran =
+            lab.run(&plan(&["a@1", "b@1", "c@1"]), |name, _| if name == "a" { fails(Class::Fatal) } else { Ok(()) });
+        assert_eq!((ran.begun(), ran.summary().done), (vec!["a", "b"], 1));
+        assert_eq!(ran.skipped(), [("c", "the rollout stopped: container/a failed")]);
+    }
+
+    #[test]
+    fn a_wave_that_lost_a_step_to_another_failure_stops_the_rollout_too() {
+        let ran = Lab::new()
+            .run(&plan(&["x", "a@1:x", "b@2"]), |name, _| if name == "x" { fails(Class::Fatal) } else { Ok(()) });
+        assert_eq!(ran.skipped(), [("a", "container/x failed"), ("b", "the rollout stopped: container/x failed")]);
     }
 
     #[test]

@@ -162,7 +162,7 @@ mod tests {
                 Change { path: path.to_owned(), before: Some(Value::from("a")), after: Some(Value::from("b")) };
             let action = Action::Update { before: Fields::new(), after: Fields::new(), changes: vec![change] };
             let address = Address { id: id.clone(), place: "cloud".to_owned() };
-            Step { address, action, effect, needs: Vec::new(), cost: None }
+            Step { address, action, effect, needs: Vec::new(), wave: None, cost: None }
         };
         assert!(turns_on(&step(Effect::Reboot, "size")) && turns_on(&step(Effect::None, "status")));
         assert!(!turns_on(&step(Effect::None, "name")));

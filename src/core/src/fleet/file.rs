@@ -35,6 +35,9 @@ pub struct FleetFile {
     /// Limits on what one apply may do.
     #[serde(default)]
     pub policy: PolicyTable,
+    /// How changes reach running agents: some first, never too many at once.
+    #[serde(default)]
+    pub rollout: RolloutTable,
     /// The agents, by name.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, AgentTable>")]
@@ -302,6 +305,17 @@ pub struct ProfileTable {
 pub struct PolicyTable {
     /// How much of a kind one apply may delete, `"30%"` by default; one is always allowed.
     pub delete_max: Option<String>,
+}
+
+/// How changes reach running agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutTable {
+    /// How many agents get a change before any other does: 1 by default, 0 for none.
+    pub canary: Option<u32>,
+    /// How many agents may be disturbed at once, those that are ill included: `"20%"` of all by default, or a number; one
+    /// always may.
+    pub max_unavailable: Option<String>,
 }
 
 /// One OpenClaw gateway with its workspace.

@@ -93,6 +93,7 @@ fn assemble(tree: Tree, problems: &mut Vec<Problem>) -> Option<Fleet> {
         dns: file.dns.into_iter().map(|(name, zone)| (name.to_ascii_lowercase(), zone)).collect(),
         hosts,
         policy: file.policy,
+        rollout: file.rollout,
         agents,
         tree,
     };

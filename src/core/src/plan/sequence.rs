@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Decision, Decisions};
 use super::guard::{dependents, is_suspended, needs};
-use super::{Action, Effect, Held, Inputs, Plan, Step, Suspended, cost};
+use super::{Action, Effect, Held, Inputs, Plan, Step, Suspended, cost, waves};
 use crate::graph::{Needs, edges_by_index};
 use crate::name::{Address, Kind};
 
@@ -21,7 +21,8 @@ pub(super) fn sequence(inputs: Inputs<'_>, mut decisions: Decisions, unchanged: 
             None => things.push((address, action, effect)),
         }
     }
-    let steps = ordered(inputs, things, &going);
+    let mut steps = ordered(inputs, things, &going);
+    waves::assign(inputs, &mut steps);
     Plan {
         fleet: inputs.desired.fleet.clone(),
         cost: cost::total(inputs, &steps),
@@ -64,7 +65,7 @@ fn ordered(
         .zip(keyed)
         .map(|((address, action, effect), (_, needs))| {
             let cost = cost::of(inputs, &address, action.after());
-            Some(Step { address, action, effect, needs, cost })
+            Some(Step { address, action, effect, needs, wave: None, cost })
         })
         .collect();
     order.into_iter().filter_map(|at| slots.get_mut(at).and_then(Option::take)).collect()
