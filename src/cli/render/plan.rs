@@ -52,7 +52,7 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
         text.push('\n');
     }
     draw_agents(&mut text, plan, desired, detail);
-    let _ = write!(text, "{}", sum(plan));
+    let _ = write!(text, "{}{}", waves(plan), sum(plan));
     if let Some(cost) = plan.cost.filter(|_| !plan.steps.is_empty()) {
         let _ = if cost.before == cost.after {
             write!(text, "\nCost: €{} a month, net.", cost.after)
@@ -61,6 +61,26 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
         };
     }
     text
+}
+
+/// Says in which order running agents get their changes; nothing where all get them at once.
+fn waves(plan: &Plan) -> String {
+    let mut waves: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| !step.address.id.kind.is_of_host()) {
+        if let Some(wave) = step.wave {
+            waves.entry(wave).or_default().insert(&step.address.id.name);
+        }
+    }
+    let Some((_, first)) = waves.pop_first() else { return String::new() };
+    let first = first.into_iter().collect::<Vec<_>>().join(", ");
+    let most = waves.values().map(BTreeSet::len).max().unwrap_or_default();
+    let (count, noun) = (waves.len(), if most == 1 { "agent" } else { "agents" });
+    let rest = if count == 1 {
+        format!("then {most} more {noun}")
+    } else {
+        format!("then {count} waves of up to {most} {noun}")
+    };
+    format!("Rollout: {} first, {rest}; a failure stops it.\n", clean(&first, VALUE_LETTERS_MAX))
 }
 
 /// Returns the agents of which nothing is done because their place could not be seen.
@@ -172,7 +192,8 @@ fn draw_step(text: &mut String, step: &Step, detail: Detail) {
         Action::Update { .. } | Action::Replace { .. } => effect(step).to_owned(),
     };
     let euros = step.cost.map(|cost| euros(step, cost)).unwrap_or_default();
-    let note = [note, euros].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let wave = step.wave.map(|wave| format!("wave {wave}")).unwrap_or_default();
+    let note = [note, euros, wave].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let note = if note.is_empty() { String::new() } else { format!("  {}", paint(DIM, note)) };
     let _ = writeln!(text, "  {} {id}{note}", paint(style, sign));
     if let (Action::Create { after }, Detail::Full) = (&step.action, detail) {

@@ -651,7 +651,11 @@ mod tests {
         let plan = plan(&["c@3", "b@2", "d@3", "a@1", "x", "e@3:x"]);
         let ran = Lab::new().run(&plan, |_, _| Ok(()));
         assert_eq!(ran.summary().done, 6);
-        let begun = ran.begun();
+        let starts = ran.events.iter().filter_map(|event| match event {
+            EventKind::StepStarted { address, .. } => Some(address.id.name.as_str()),
+            _ => None,
+        });
+        let begun: Vec<&str> = starts.collect();
         let at = |name: &str| begun.iter().position(|one| *one == name).expect("begun");
         assert!(at("a") < at("b") && at("b") < at("c") && at("b") < at("d") && at("b") < at("e"), "{begun:?}");
         assert!(at("x") < at("b"), "what has no wave waits for none: {begun:?}");
