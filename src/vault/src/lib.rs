@@ -20,6 +20,7 @@ mod locked;
 mod names;
 mod pair;
 mod profile;
+mod recognise;
 mod recipient;
 mod store;
 #[cfg(test)]
