@@ -61,7 +61,8 @@ impl Setup {
         let folder = global.folder.clone().unwrap_or_default();
         let fleet_file = folder.join(&global.fleet);
         let root = fleet_file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let env: BTreeMap<_, _> = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect();
+        let env: BTreeMap<_, _> =
+            VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect();
         // it may be an identity itself, in place of a path
         for line in env.get("CLAW_IDENTITY").map_or("", String::as_str).lines().filter(|line| !line.starts_with('#')) {
             if !Path::new(line).exists() {

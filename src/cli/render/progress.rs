@@ -10,8 +10,8 @@ use claw_core::text::clean;
 use claw_engine::event::{Event, EventKind, Listener};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{masked, out};
 use super::style::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+use super::{masked, out};
 
 /// Shows events to a person.
 pub struct Progress {
@@ -93,7 +93,11 @@ impl Listener for Progress {
             EventKind::StepFailed { address, reason, help, rolled_back } => {
                 self.end(address);
                 let back = if *rolled_back { "; what it changed was taken back" } else { "" };
-                self.line(format!("  {} {address} failed to {}{back}", paint(RED.bold(), "✗"), clean(&masked(reason), 600)));
+                self.line(format!(
+                    "  {} {address} failed to {}{back}",
+                    paint(RED.bold(), "✗"),
+                    clean(&masked(reason), 600)
+                ));
                 if let Some(help) = help {
                     self.line(format!("      {} {}", paint(BOLD, "help:"), clean(&masked(help), 300)));
                 }

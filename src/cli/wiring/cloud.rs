@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use claw_core::desired::Desired;
 use claw_core::fleet::{Fleet, ProviderTable};
-use claw_core::mask::Known;
 use claw_core::machine::{Bear, Birth, Locate, Whereabouts};
+use claw_core::mask::Known;
 use claw_core::money::Money;
 use claw_core::observed::{Observation, Report};
 use claw_core::plan::Step;

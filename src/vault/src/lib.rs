@@ -20,8 +20,8 @@ mod locked;
 mod names;
 mod pair;
 mod profile;
-mod recognise;
 mod recipient;
+mod recognise;
 mod store;
 #[cfg(test)]
 mod testing;

@@ -51,7 +51,9 @@ fn percent(bytes: &[u8], lower: bool) -> String {
     let mut text = String::new();
     for byte in bytes {
         let written = match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => write!(text, "{}", char::from(*byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                write!(text, "{}", char::from(*byte))
+            }
             _ if lower => write!(text, "%{byte:02x}"),
             _ => write!(text, "%{byte:02X}"),
         };
