@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +12,7 @@ use claw_core::mask::Known;
 use claw_vault::Vault;
 use secrecy::ExposeSecret;
 
-use crate::support::{Fleet, Ran, Sweep, have_image, standin_fleet, wait_until};
+use crate::support::{Fleet, Ran, Sweep, have_image, signal, standin_fleet, wait_until};
 
 const API_KEY: &str = "sk-ant-canary-Q7vK2mXw9pLrT4sZ";
 const QUOTED: &str = "can\"ary's\\ ünï 8Hd3/Wq+z=% Jb5n";
@@ -299,7 +300,9 @@ fn run(fleet: &Fleet, args: &[&str]) -> Ran {
     use std::io::Write;
     let typed = fleet.command(args);
     let mut command = std::process::Command::new("timeout");
-    command.args(["-s", "INT", "-k", "5", "10"]).arg(typed.get_program()).args(typed.get_args());
+    // a tunnel waits for ^C; nothing else does
+    let seconds = if args.contains(&"tunnel") { "2" } else { "60" };
+    command.args(["-s", "INT", "-k", "5", seconds]).arg(typed.get_program()).args(typed.get_args());
     command.current_dir(fleet.path()).env_clear();
     command.envs(typed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -335,6 +338,21 @@ fn no_command_prints_or_writes_a_secret_where_everything_fails() {
             said.push((format!("no network: {args:?}"), run(&fleet, &args).all()));
         }
     }
+    // somebody answers, and much goes wrong
+    let mut cloud =
+        fleet.command(&["sandbox", "serve", "--listen", "127.0.0.1:0", "--faults", "7:60", "--log", "requests.log"]);
+    let mut cloud = cloud.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(cloud.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    fleet.set("HCLOUD_ENDPOINT", line.split_whitespace().last().unwrap());
+    for args in [&["plan"][..], &["status", "--json"], &["cost"], &["adopt", "--list"]] {
+        said.push((format!("faults: {args:?}"), run(&fleet, args).all()));
+    }
+    signal(&cloud, "INT");
+    cloud.wait().unwrap();
+    fleet.set("HCLOUD_ENDPOINT", "http://127.0.0.1:9/v1");
+    said.extend(written(&fleet));
+    assert!(said.iter().any(|(place, text)| place.ends_with("requests.log") && text.contains("GET")), "it was asked");
     // the fleet's file is broken, with secrets in it that nobody should have put there
     let whole = fleet.read("fleet.toml");
     let breaks = [
@@ -398,7 +416,12 @@ fn an_agent_that_says_its_secrets_is_not_repeated() {
         said.push((args.join(" "), run(&fleet, args).all()));
     }
     said.extend(written(&fleet));
-    eprintln!("{}", said.iter().take(5).map(|(place, text)| format!("{place}: {text}\n")).collect::<String>());
+    for (place, text) in said.iter().filter(|(place, _)| place.contains("secrets.json")) {
+        assert!(
+            text.contains("(secret default/LLM_KEY)") && text.contains("(gateway token of ann)"),
+            "{place}: {text}"
+        );
+    }
     let canaries = canaries(&fleet, &["ann"]);
     assert_nowhere(&canaries, &said);
     wait_until("the agent says it", || {

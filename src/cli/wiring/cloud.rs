@@ -216,8 +216,8 @@ fn token(table: &ProviderTable, secrets: &dyn Secrets) -> Result<(SecretString, 
 pub fn bear(fleet: &str, control: Vec<PublicKey>) -> Box<Bear> {
     let fleet = fleet.to_owned();
     Box::new(move |_host| {
-        let mut seed = [0; 32];
-        getrandom::getrandom(&mut seed)
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::getrandom(seed.as_mut_slice())
             .map_err(|_| ApplyError::fatal("make a host key: the system has no randomness to give"))?;
         let (private, public) = host_key_pair(&seed);
         // in front of it stands a firewall

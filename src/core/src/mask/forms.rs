@@ -39,7 +39,7 @@ fn one(text: &str, forms: &mut Vec<Vec<u8>>) {
     }
     forms.push(clean(text, usize::MAX).into_bytes());
     if let Ok(quoted) = serde_json::to_string(text) {
-        forms.push(quoted[1..quoted.len() - 1].as_bytes().to_vec());
+        forms.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
     }
     forms.push(text.escape_debug().to_string().into_bytes());
     forms.extend([percent(bytes, false), percent(bytes, true)].map(String::into_bytes));

@@ -1,3 +1,5 @@
+//! Values are masked in every form, wherever pieces end, and nothing else is.
+
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 
 use super::*;
