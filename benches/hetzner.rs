@@ -195,7 +195,7 @@ impl Bench {
         let (observed, plan) = self.plan(providers).await;
         assert!(plan.held.is_empty(), "nothing is held: {:?}", plan.held.first());
         let folder = tempfile::tempdir().expect("a folder");
-        let mut journal = Journal::open(folder.path(), "run").expect("a journal");
+        let mut journal = Journal::open(folder.path(), "run", &claw_core::mask::Known::default()).expect("a journal");
         let run = Run {
             id: "run",
             plan: &plan,

@@ -205,7 +205,7 @@ impl Lab {
         ear: Ear,
     ) -> Outcome {
         let folder = folder();
-        let mut journal = Journal::open(folder.path(), "run").unwrap();
+        let mut journal = Journal::open(folder.path(), "run", &claw_core::mask::Known::default()).unwrap();
         let stop = AtomicBool::new(false);
         let run =
             Run { id: "run", plan, desired: &self.desired, observed, secrets: &self.safe, providers: engines, at_once };

@@ -8,6 +8,7 @@ mod region;
 mod support;
 
 mod bootstrap;
+mod canaries;
 mod chaos;
 mod clients;
 mod clouds;

@@ -164,15 +164,15 @@ fn an_edit_changes_what_was_changed_and_leaves_every_other_byte() {
     fleet.secret("default/GONE", "x");
     let before = fleet.read("secrets/default.toml");
     let script = "stat -c %a \"$1\" \"$(dirname \"$1\")\" > modes; grep -q canary \"$1\"\n\
-        sed -i -e 's/another/changed/' -e '/^GONE/d' \"$1\"; echo 'NEW = \"new\"' >> \"$1\"";
+        sed -i -e 's/another/altered/' -e '/^GONE/d' \"$1\"; echo 'NEW = \"new\"' >> \"$1\"";
     let ran = edit(&fleet, script).ok().says("stored default/NEW").says("removed default/GONE");
-    assert!(!ran.all().contains("changed\"") && !ran.all().contains("ANTHROPIC"), "{}", ran.all());
+    assert!(!ran.all().contains("altered\"") && !ran.all().contains("ANTHROPIC"), "{}", ran.all());
     assert_eq!(fleet.read("modes"), "600\n700\n");
     let after = fleet.read("secrets/default.toml");
     let first = before.find("[values.GONE]").unwrap();
     assert_eq!(after[..first], before[..first], "the first section is as it was");
     assert!(!after.contains("[values.GONE]"));
-    assert_eq!(fleet.claw(&["secret", "get", "default/TELEGRAM"]).ok().stdout, "changed\n");
+    assert_eq!(fleet.claw(&["secret", "get", "default/TELEGRAM"]).ok().stdout, "altered\n");
     assert_eq!(fleet.claw(&["secret", "get", "default/NEW"]).ok().stdout, "new\n");
     edit(&fleet, "true").ok().says("nothing changed");
     assert_eq!(fleet.read("secrets/default.toml"), after);

@@ -86,6 +86,30 @@ fn vendors_are_named_by_their_own_crate_and_the_wiring_only() {
 }
 
 #[test]
+fn only_the_last_writer_writes_to_standard_streams() {
+    // that there is a terminal may be asked, and bars are drawn of texts that were masked
+    let terminal = ["ProgressDrawTarget::stderr()", "stdout().is_terminal()", "stderr().is_terminal()"];
+    for folder in ["src", "providers"] {
+        for file in files(&repository().join(folder), "rs") {
+            let is_test = file.components().any(|part| part.as_os_str() == "tests");
+            if is_test || file.ends_with("tests.rs") || file.ends_with("render.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            let text = terminal.iter().fold(text, |text, allowed| text.replace(allowed, ""));
+            for word in ["println!", "print!(", "dbg!", "stdout()", "stderr()"] {
+                let word_is_there = text.lines().any(|line| line.contains(word) && !line.contains(".use_stderr()"));
+                assert!(!word_is_there, "{} uses {word}: `render` masks secrets", file.display());
+            }
+            if !file.ends_with("secret.rs") {
+                assert!(!text.contains("render::unmasked"), "{} prints what is not masked", file.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn petgraph_is_used_in_one_file() {
     let users: Vec<PathBuf> = ["src", "providers", "tests"]
         .iter()

@@ -1,13 +1,13 @@
 //! Asks a person, question by question: a line of text, one of several, some of several. Knows no fleet; secrets are asked
 //! for elsewhere.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 
 use tokio::sync::oneshot;
 
 use crate::commands;
 use crate::error::CommandError;
-use crate::render::table;
+use crate::render::{self, table};
 
 /// Shows a text and returns the line that is answered; an error where there is no answer.
 pub type Ask<'a> = &'a mut dyn FnMut(&str) -> Result<String, CommandError>;
@@ -33,8 +33,7 @@ impl Choice {
 
 /// Asks at the terminal: shown on standard error, answered on standard input. ^C and the end of the input are errors.
 pub fn terminal(prompt: &str) -> Result<String, CommandError> {
-    let mut stderr = anstream::stderr();
-    let _ = write!(stderr, "{prompt}").and_then(|()| stderr.flush()); // a terminal that is gone answers nothing either
+    render::prompt(prompt);
     let (sender, receiver) = oneshot::channel();
     // a read cannot be taken back: after ^C the thread goes on waiting, and ends with the process
     std::thread::spawn(move || {
@@ -52,7 +51,7 @@ pub fn terminal(prompt: &str) -> Result<String, CommandError> {
         Some(Ok(Some(line))) => Ok(line),
         Some(Err(error)) => Err(CommandError::failed(format!("failed to read the answer: {error}"))),
         None | Some(Ok(None)) => {
-            let _ = writeln!(stderr);
+            render::err("");
             Err(CommandError::failed("no answer: nothing was written"))
         }
     }

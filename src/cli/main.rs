@@ -17,14 +17,14 @@ use crate::args::Cli;
 use crate::setup::Setup;
 
 fn main() -> std::process::ExitCode {
+    render::error::mask_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print(); // nothing else to say when the terminal is gone
-            return if error.use_stderr() { exit::USAGE.into() } else { exit::DONE.into() };
+            return render::error::print_usage(&error);
         }
     };
-    let setup = Setup::from_process(&cli.global);
+    let setup = Setup::from_process(&cli.global, render::known());
     let json = cli.global.json;
     match commands::run(cli, &setup) {
         Ok(code) if render::output_lost() => {

@@ -106,11 +106,15 @@ impl Checked {
         problems.extend(check_recipients(&fleet));
         let rules = wiring::rulebook(&fleet);
         let control_keys = if fleet.hosts.is_empty() { Vec::new() } else { vault.control_keys()? };
+        if !problems.is_empty() {
+            vault.recognise(fleet.agents.keys().map(String::as_str));
+        }
         let around = Surroundings { profiles, destinations, workspaces, control_keys: control_keys.clone() };
         let (desired, mut warnings) = match compile(&fleet, &around, &rules) {
             Ok(compiled) if problems.is_empty() => compiled,
             Ok(_) => return Err(CommandError::invalid(problems, sources)),
             Err(more) => {
+                vault.recognise(fleet.agents.keys().map(String::as_str));
                 // what was left out for its shape is not missing
                 problems.extend(more.into_iter().filter(|problem| !misshapen || problem.code != "missing-key"));
                 return Err(CommandError::invalid(problems, sources));
@@ -244,8 +248,19 @@ fn typed(
 ) -> Result<Read, CommandError> {
     let (fleet, more) = fleet::load(&sources);
     problems.extend(more);
-    let Some(fleet) = fleet else { return Err(CommandError::invalid(problems, sources)) };
-    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities(global, setup)?)?;
+    let Some(fleet) = fleet else {
+        // what cannot be read may be a secret without its quotes, and is about to be shown
+        let identities = identities(global, setup).ok().flatten();
+        if let Some(vault) = Vault::of_folder(&setup.secrets_folder(), identities, &setup.known) {
+            vault.recognise(std::iter::empty());
+        }
+        return Err(CommandError::invalid(problems, sources));
+    };
+    wiring::recognise_tokens(&fleet, &setup.known);
+    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities(global, setup)?, &setup.known)?;
+    if !problems.is_empty() {
+        vault.recognise(fleet.agents.keys().map(String::as_str));
+    }
     Ok((fleet, sources, vault, problems))
 }
 
@@ -281,7 +296,7 @@ pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, 
 
 /// Returns where what is done is recorded; what is older than the fleet keeps is removed.
 fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
-    let audit = Audit::new(&setup.state_folder(global.sandbox).join("audit"), setup.who(), setup::now);
+    let audit = Audit::new(&setup.state_folder(global.sandbox).join("audit"), setup.who(), setup::now, &setup.known);
     let days = fleet.meta.history.as_deref().and_then(days).unwrap_or(HISTORY_DAYS);
     audit.prune(&setup::days_ago(days));
     audit

@@ -5,12 +5,13 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use claw_core::mask::Known;
 use claw_engine::audit::Who;
 
 use crate::args::Global;
 
 /// The process's surroundings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// The fleet file.
     pub fleet_file: PathBuf,
@@ -18,6 +19,8 @@ pub struct Setup {
     pub root: PathBuf,
     /// Environment variables claw reads.
     env: BTreeMap<&'static str, String>,
+    /// The secret values that nothing prints.
+    pub known: Known,
     /// Whether a person watches standard error.
     pub stderr_terminal: bool,
     /// Whether a person can answer questions.
@@ -54,14 +57,23 @@ const VARIABLES: [&str; 21] = [
 
 impl Setup {
     /// Returns the surroundings of this process.
-    pub fn from_process(global: &Global) -> Self {
+    pub fn from_process(global: &Global, known: &Known) -> Self {
         let folder = global.folder.clone().unwrap_or_default();
         let fleet_file = folder.join(&global.fleet);
         let root = fleet_file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let env: BTreeMap<_, _> =
+            VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect();
+        // it may be an identity itself, in place of a path
+        for line in env.get("CLAW_IDENTITY").map_or("", String::as_str).lines().filter(|line| !line.starts_with('#')) {
+            if !Path::new(line).exists() {
+                known.add("an identity", line);
+            }
+        }
         Self {
+            known: known.clone(),
             root: root.unwrap_or(Path::new(".")).to_owned(),
             fleet_file,
-            env: VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect(),
+            env,
             stderr_terminal: std::io::stderr().is_terminal(),
             stdin_terminal: std::io::stdin().is_terminal(),
         }

@@ -24,7 +24,7 @@ use secrecy::SecretString;
 
 pub use claw_hetzner::Stranger;
 pub use claw_host::pin_label;
-pub use cloud::{prices, project};
+pub use cloud::{prices, project, recognise_tokens};
 pub use sandbox::{CloudPoke, cloud as simulated_cloud, poke as poke_cloud, providers as simulated};
 
 use self::cloud::Project;

@@ -1,6 +1,6 @@
 //! `claw apply`: make the world as the fleet says.
 
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -80,7 +80,7 @@ impl Consent {
         if self.yes {
             return true;
         }
-        let _ = write!(anstream::stderr(), "{question} Only `yes` counts: ");
+        render::prompt(format_args!("{question} Only `yes` counts: "));
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).is_ok() && answer.trim() == "yes"
     }
@@ -125,7 +125,7 @@ pub fn carry_out(
         CommandError::from_error(exit::FAILED, error)
             .help("claw notes each step there before it begins it; nothing was changed")
     };
-    let mut journal = Journal::open(&folder, &run_id).map_err(|error| {
+    let mut journal = Journal::open(&folder, &run_id, &setup.known).map_err(|error| {
         failed(&error).help(format!("make {} writable, or free disk space; nothing was changed", folder.display()))
     })?;
     let shown: Box<dyn Listener> =

@@ -1,6 +1,6 @@
 //! `claw chat`: talk to an agent. The answer comes as the agent says it.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 
 use clap::Args;
 use claw_core::operate::{Channel, Input, Pipe};
@@ -11,7 +11,7 @@ use super::operate::{Subject, find, open, recorded};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
-use crate::render::{self, style};
+use crate::render::{self, Stream, style};
 use crate::session::Session;
 use crate::setup::Setup;
 
@@ -56,7 +56,7 @@ fn converse(session: &Session, subject: &Subject, conversation: &str, global: &G
     let mut lines = io::stdin().lock().lines();
     loop {
         if watched {
-            let _ = write!(anstream::stderr(), "{} ", style::paint(style::BOLD, "you>"));
+            render::prompt(format_args!("{} ", style::paint(style::BOLD, "you>")));
         }
         match lines.next() {
             Some(Ok(line)) if line.trim().is_empty() => {}
@@ -77,8 +77,11 @@ fn say(
         return Err(CommandError::usage("there is nothing to say"));
     }
     let (operate, agent) = (subject.operate()?, subject.agent()?);
-    let answer = Answer { shown: !global.json, text: std::sync::Mutex::default() };
+    let answer = Answer { shown: !global.json, out: Stream::out(false), text: std::sync::Mutex::default() };
     let outcome = super::wait(operate.chat(agent, conversation, message, &answer))?;
+    if answer.shown {
+        let _ = answer.out.finish(); // a reader that went away misses nothing
+    }
     // what was said is between the two
     recorded(session, "chat", subject, &format!("{} letters", message.chars().count()), outcome)?;
     let text = answer.text.into_inner().unwrap_or_default();
@@ -93,6 +96,7 @@ fn say(
 /// A near end that prints an answer as it comes.
 struct Answer {
     shown: bool,
+    out: Stream,
     text: std::sync::Mutex<String>,
 }
 
@@ -108,8 +112,7 @@ impl Pipe for Answer {
             }
             text.push_str(&String::from_utf8_lossy(bytes));
         }
-        let mut out = io::stdout().lock();
-        let written = if self.shown { out.write_all(bytes).and_then(|()| out.flush()) } else { Ok(()) };
+        let written = if self.shown { self.out.write(bytes) } else { Ok(()) };
         Box::pin(async { written })
     }
 }

@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use super::Outcome;
 use crate::args::Cli;
 use crate::exit;
+use crate::render;
 
 /// Print completions for a shell
 ///
@@ -19,7 +20,9 @@ pub struct Completions {
 impl Completions {
     /// Runs it.
     pub fn run(self) -> Outcome {
-        clap_complete::generate(self.shell, &mut Cli::command(), "claw", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "claw", &mut script);
+        render::out(String::from_utf8_lossy(&script).trim_end());
         Ok(exit::DONE)
     }
 }

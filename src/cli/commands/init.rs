@@ -67,7 +67,7 @@ impl Init {
         // the key first: a fleet file without its key would be a fleet without secrets
         let parsed: Vec<Recipient> = recipients.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         fs::create_dir_all(setup.secrets_folder()).map_err(io("the folder of secrets"))?;
-        Vault::open(&setup.secrets_folder(), &id, None)?.init(&parsed, &setup::today())?;
+        Vault::open(&setup.secrets_folder(), &id, None, &setup.known)?.init(&parsed, &setup::today())?;
         make_login_key(global, setup, &id, &parsed)?;
         write_new(&setup.fleet_file, &text, self.own).map_err(io("the fleet file"))?;
         ignore_state(&setup.root.join(".gitignore")).map_err(io(".gitignore"))?;
@@ -107,7 +107,7 @@ fn complete(global: &Global, setup: &Setup) -> Outcome {
 fn make_login_key(global: &Global, setup: &Setup, id: &str, recipients: &[Recipient]) -> Result<(), CommandError> {
     let identities = session::identities(global, setup)?.filter(|found| !found.is_empty());
     if let Some(identities) = identities {
-        let vault = Vault::open(&setup.secrets_folder(), id, Some(identities))?;
+        let vault = Vault::open(&setup.secrets_folder(), id, Some(identities), &setup.known)?;
         match vault.control_begin(recipients, &setup::today()) {
             // the fleet is for other readers than this one
             Err(VaultError::OtherRecipient { .. }) | Ok(_) => {}

@@ -1,6 +1,6 @@
 //! `claw logs`: what agents say, several at once.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Mutex;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use super::operate::{find_agents, open, recorded};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
+use crate::render;
 use crate::setup::{self, Setup};
 
 /// The longest line shown whole, in bytes: an agent that writes no line end must not fill the memory.
@@ -111,16 +112,16 @@ impl Lines {
         let Ok(mut state) = self.state.lock() else { return Ok(()) };
         let (stripper, rest) = &mut *state;
         rest.push_str(&stripper.push(bytes));
-        let mut out = io::stdout().lock();
+        let print = |line: &str| render::line(format_args!("{}{line}", self.prefix));
         while let Some(end) = rest.find('\n') {
-            writeln!(out, "{}{}", self.prefix, &rest[..end])?;
+            print(&rest[..end])?;
             rest.drain(..=end);
         }
         if (last && !rest.is_empty()) || rest.len() > LINE_BYTES_MAX {
-            writeln!(out, "{}{rest}", self.prefix)?;
+            print(rest)?;
             rest.clear();
         }
-        out.flush()
+        Ok(())
     }
 
     fn finish(&self) {

@@ -1,6 +1,6 @@
 //! What the daily commands share: who is meant, the near ends of pipes, and the record of what was done.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use claw_core::operate::{Channel, Input, Operate, OperateError, Pipe, Target};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
-use crate::render;
+use crate::render::{self, Stream};
 use crate::session::Session;
 use crate::setup::Setup;
 
@@ -53,6 +53,8 @@ pub fn open(global: &Global, setup: &Setup) -> Result<Session, CommandError> {
         // never on standard output, which is the far side's
         render::err(render::style::paint(render::style::DIM, "sandbox: a simulated world; nothing real is touched"));
     }
+    // what the far side says may hold any of the fleet's values
+    session.vault.recognise(session.desired.agents.keys().map(String::as_str));
     Ok(session)
 }
 
@@ -131,15 +133,22 @@ pub fn feed(sender: Sender<Input>, mut from: impl Read + Send + 'static) {
     });
 }
 
-/// The near end of a command: what is typed goes there, what it says comes here as it is.
+/// The near end of a command: what is typed goes there, what it says comes here, without known secret values.
 pub struct Streams {
     input: Mutex<Receiver<Input>>,
+    out: Stream,
+    err: Stream,
 }
 
 impl Streams {
     /// Returns the near end with an input of one's own.
-    pub fn with(input: Receiver<Input>) -> Self {
-        Self { input: Mutex::new(input) }
+    pub fn with(input: Receiver<Input>, terminal: bool) -> Self {
+        Self { input: Mutex::new(input), out: Stream::out(terminal), err: Stream::err(terminal) }
+    }
+
+    /// Writes what was held back: nothing more comes.
+    pub fn finish(&self) {
+        let _ = self.out.finish().and_then(|()| self.err.finish()); // a reader that went away misses nothing
     }
 }
 
@@ -151,14 +160,9 @@ impl Pipe for Streams {
     fn write<'a>(&'a self, channel: Channel, bytes: &'a [u8]) -> BoxFuture<'a, io::Result<()>> {
         // a reader that is slow slows the far side down: nothing is kept here
         let written = match channel {
-            Channel::Out => write_all(io::stdout().lock(), bytes),
-            Channel::Err => write_all(io::stderr().lock(), bytes),
+            Channel::Out => self.out.write(bytes),
+            Channel::Err => self.err.write(bytes),
         };
         Box::pin(async { written })
     }
-}
-
-fn write_all(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()
 }

@@ -107,9 +107,9 @@ impl Secret {
                 let (profile, key) = split(&name)?;
                 let value = vault.get(profile, key)?;
                 if global.json {
-                    render::json(&json!({ "name": name, "value": value.expose_secret() }));
+                    render::unmasked(format_args!("{:#}", json!({ "name": name, "value": value.expose_secret() })));
                 } else {
-                    render::out(value.expose_secret());
+                    render::unmasked(value.expose_secret());
                 }
                 Ok(exit::DONE)
             }

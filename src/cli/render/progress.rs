@@ -10,8 +10,8 @@ use claw_core::text::clean;
 use claw_engine::event::{Event, EventKind, Listener};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::out;
 use super::style::{BOLD, DIM, GREEN, RED, YELLOW, paint};
+use super::{masked, out};
 
 /// Shows events to a person.
 pub struct Progress {
@@ -65,12 +65,12 @@ impl Listener for Progress {
             EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => {}
             EventKind::StepStarted { address, .. } => self.begin(address),
             EventKind::StepProgress { address, text } if text.starts_with(WARNING) => {
-                let text = clean(text.trim_start_matches(WARNING), 400);
+                let text = clean(&masked(text.trim_start_matches(WARNING)), 400);
                 self.line(format!("  {} {address} {text}", paint(YELLOW, "!")));
             }
             EventKind::StepProgress { address, text } => self.with_running(|running| {
                 if let Some(bar) = running.get(address) {
-                    bar.set_message(format!("{address}  {}", clean(text, 80)));
+                    bar.set_message(format!("{address}  {}", clean(&masked(text), 80)));
                 }
             }),
             EventKind::StepRetried { address, reason, wait_ms } => {
@@ -78,7 +78,7 @@ impl Listener for Progress {
                 self.line(format!(
                     "  {} {address}  failed to {}; again in {seconds} s",
                     paint(YELLOW, "↻"),
-                    clean(reason, 200)
+                    clean(&masked(reason), 200)
                 ));
             }
             EventKind::StepDone { address, action, took_ms } => {
@@ -93,13 +93,17 @@ impl Listener for Progress {
             EventKind::StepFailed { address, reason, help, rolled_back } => {
                 self.end(address);
                 let back = if *rolled_back { "; what it changed was taken back" } else { "" };
-                self.line(format!("  {} {address} failed to {}{back}", paint(RED.bold(), "✗"), clean(reason, 600)));
+                self.line(format!(
+                    "  {} {address} failed to {}{back}",
+                    paint(RED.bold(), "✗"),
+                    clean(&masked(reason), 600)
+                ));
                 if let Some(help) = help {
-                    self.line(format!("      {} {}", paint(BOLD, "help:"), clean(help, 300)));
+                    self.line(format!("      {} {}", paint(BOLD, "help:"), clean(&masked(help), 300)));
                 }
             }
             EventKind::StepSkipped { address, reason } => {
-                self.line(format!("  {} {address} skipped: {}", paint(DIM, "·"), clean(reason, 200)));
+                self.line(format!("  {} {address} skipped: {}", paint(DIM, "·"), clean(&masked(reason), 200)));
             }
         }
     }

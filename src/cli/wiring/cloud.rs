@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use claw_core::desired::Desired;
 use claw_core::fleet::{Fleet, ProviderTable};
 use claw_core::machine::{Bear, Birth, Locate, Whereabouts};
+use claw_core::mask::Known;
 use claw_core::money::Money;
 use claw_core::observed::{Observation, Report};
 use claw_core::plan::Step;
@@ -19,6 +20,7 @@ use claw_host::{Bootstrap, host_key_pair, pin_label};
 use claw_net::dns::{Ask, BadServer, NameServers};
 use claw_net::http::{self, Call, Limits};
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::sandbox;
 use crate::commands;
@@ -118,6 +120,8 @@ pub fn project(
     }
 }
 
+/// Where a project's token is looked for unless the fleet says.
+const TOKEN_VARIABLE: &str = "HCLOUD_TOKEN";
 /// How often it is said, at most, that requests are tried again.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 /// How long somebody who is asked for a size waits for prices, in seconds.
@@ -176,15 +180,28 @@ pub fn client(
     Ok(Client::new(http, from, tell, timing))
 }
 
+/// Makes the tokens known that the environment has for the fleet's clouds: nothing prints them.
+pub fn recognise_tokens(fleet: &Fleet, known: &Known) {
+    let named = fleet.providers.values().filter_map(|table| table.token.as_deref()?.strip_prefix("env:"));
+    for name in named.chain([TOKEN_VARIABLE]) {
+        if let Some(value) = std::env::var(name).ok().map(Zeroizing::new) {
+            known.add(&format!("token from {name}"), &value);
+        }
+    }
+}
+
 /// Returns a project's token and where it comes from, or why it cannot be had and what to do.
 fn token(table: &ProviderTable, secrets: &dyn Secrets) -> Result<(SecretString, String), String> {
-    let source = table.token.as_deref().unwrap_or("env:HCLOUD_TOKEN");
+    let in_environment = |name: &str| {
+        let value = Zeroizing::new(std::env::var(name).unwrap_or_default());
+        if value.trim().is_empty() {
+            return Err(format!("there is no token: set {name} to one of the project, with read and write permission"));
+        }
+        Ok((SecretString::from(value.trim()), name.to_owned()))
+    };
+    let Some(source) = table.token.as_deref() else { return in_environment(TOKEN_VARIABLE) };
     if let Some(name) = source.strip_prefix("env:") {
-        let value = std::env::var(name).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let value = value.ok_or_else(|| {
-            format!("there is no token: set {name} to one of the project, with read and write permission")
-        })?;
-        return Ok((SecretString::from(value), name.to_owned()));
+        return in_environment(name);
     }
     let name = source.strip_prefix("secret:").and_then(|name| name.split_once('/'));
     let Some((profile, key)) = name else { return Err(format!("its token `{source}` is neither env: nor secret:")) };
@@ -192,15 +209,15 @@ fn token(table: &ProviderTable, secrets: &dyn Secrets) -> Result<(SecretString, 
     let told = source.to_owned();
     let value =
         secrets.reveal(&SecretSource::Profile(name)).map_err(|error| format!("{}; {}", error.reason, error.help))?;
-    Ok((SecretString::from(value.expose_secret().trim().to_owned()), told))
+    Ok((SecretString::from(value.expose_secret().trim()), told))
 }
 
 /// Returns what makes the user data of new machines: a host key of its own for each, and claw's login keys.
 pub fn bear(fleet: &str, control: Vec<PublicKey>) -> Box<Bear> {
     let fleet = fleet.to_owned();
     Box::new(move |_host| {
-        let mut seed = [0; 32];
-        getrandom::getrandom(&mut seed)
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::getrandom(seed.as_mut_slice())
             .map_err(|_| ApplyError::fatal("make a host key: the system has no randomness to give"))?;
         let (private, public) = host_key_pair(&seed);
         // in front of it stands a firewall

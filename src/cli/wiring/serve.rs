@@ -67,7 +67,7 @@ fn sink(path: &Path) -> Result<LogSink, CommandError> {
     Ok(Box::new(move |line: &LogLine| {
         if let Ok(mut file) = file.lock() {
             // a log that cannot be written is no reason to stop serving
-            drop(writeln!(file, "{line}"));
+            drop(writeln!(file, "{}", render::masked(&line.to_string())));
         }
     }))
 }

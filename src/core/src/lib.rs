@@ -5,6 +5,7 @@ pub mod desired;
 pub mod fleet;
 pub mod graph;
 pub mod machine;
+pub mod mask;
 pub mod money;
 pub mod name;
 pub mod observed;

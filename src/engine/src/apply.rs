@@ -496,7 +496,7 @@ mod tests {
     impl Lab {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
-            let journal = Journal::open(folder.path(), "run").expect("opened");
+            let journal = Journal::open(folder.path(), "run", &claw_core::mask::Known::default()).expect("opened");
             Self { at_once: 8, stop: Arc::default(), journal, folder }
         }
 
@@ -777,7 +777,7 @@ mod tests {
     fn a_journal_that_cannot_be_opened_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("file"), "").expect("written");
-        assert!(Journal::open(&folder.path().join("file"), "run").is_err());
+        assert!(Journal::open(&folder.path().join("file"), "run", &claw_core::mask::Known::default()).is_err());
     }
 
     #[test]

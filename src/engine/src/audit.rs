@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use claw_core::mask::Known;
 use serde::{Deserialize, Serialize};
 
 /// The longest text kept of what somebody typed, in letters.
@@ -69,19 +70,21 @@ pub struct Audit {
     folder: PathBuf,
     who: Who,
     now: fn() -> String,
+    known: Known,
     /// The first record that could not be written.
     lost: Mutex<Option<io::Error>>,
 }
 
 impl Audit {
-    /// Returns the records below a folder. Nothing is made before the first record.
-    pub fn new(folder: &Path, who: Who, now: fn() -> String) -> Self {
-        Self { folder: folder.to_owned(), who, now, lost: Mutex::default() }
+    /// Returns the records below a folder. Nothing is made before the first record, and no known secret value is in one.
+    pub fn new(folder: &Path, who: Who, now: fn() -> String, known: &Known) -> Self {
+        Self { folder: folder.to_owned(), who, now, known: known.clone(), lost: Mutex::default() }
     }
 
     /// Keeps a record. What cannot be written is told by [`Audit::lost`].
     pub fn record(&self, deed: &Deed<'_>) {
-        let clean = |text: &str| claw_core::text::clean(text, DETAIL_LETTERS_MAX);
+        // masked before it is cut short, while a value in it is whole
+        let clean = |text: &str| claw_core::text::clean(&self.known.mask(text), DETAIL_LETTERS_MAX);
         let record = Record {
             at: (self.now)(),
             who: self.who.clone(),
@@ -107,7 +110,7 @@ impl Audit {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         // one write: two commands at once do not mix their lines
-        file.write_all(&line)
+        file.write_all(&self.known.mask_bytes(&line))
     }
 
     /// Returns why a record could not be written, if one could not.
@@ -163,7 +166,20 @@ mod tests {
     use super::*;
 
     fn audit(folder: &Path, now: fn() -> String) -> Audit {
-        Audit::new(folder, Who { user: "petr".to_owned(), ..Who::default() }, now)
+        Audit::new(folder, Who { user: "petr".to_owned(), ..Who::default() }, now, &Known::default())
+    }
+
+    #[test]
+    fn a_known_value_is_in_no_record_even_where_it_would_be_cut() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let audit = audit(folder.path(), || "2026-11-24T10:00:00Z".to_owned());
+        audit.known.add("secret default/A", "sk-\"quoted\"-91");
+        for at in [0, DETAIL_LETTERS_MAX - 8, DETAIL_LETTERS_MAX] {
+            let detail = format!("{}sk-\"quoted\"-91", "x".repeat(at));
+            audit.record(&Deed { action: "exec", detail: &detail, failure: Some(&detail), ..Deed::default() });
+        }
+        let text = fs::read_to_string(folder.path().join("2026-11-24.jsonl")).expect("read");
+        assert!(text.contains("(secret default/A)") && !text.contains("sk-"), "{text}");
     }
 
     #[test]

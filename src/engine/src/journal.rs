@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use claw_core::mask::Known;
+
 use crate::event::Event;
 
 /// How many runs are kept.
@@ -14,11 +16,12 @@ const RUNS_MAX: usize = 200;
 pub struct Journal {
     file: File,
     path: PathBuf,
+    known: Known,
 }
 
 impl Journal {
-    /// Opens the journal of a run in a folder, and removes the oldest ones.
-    pub fn open(folder: &Path, run: &str) -> io::Result<Self> {
+    /// Opens the journal of a run in a folder, and removes the oldest ones. No known secret value is written to it.
+    pub fn open(folder: &Path, run: &str, known: &Known) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         prune(folder);
         let path = folder.join(format!("{run}.jsonl"));
@@ -26,14 +29,14 @@ impl Journal {
         options.create_new(true).append(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Self { file: options.open(&path)?, path })
+        Ok(Self { file: options.open(&path)?, path, known: known.clone() })
     }
 
     /// Writes an event and waits until it is on disk.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
-        self.file.write_all(&line)?;
+        self.file.write_all(&self.known.mask_bytes(&line))?;
         self.file.sync_data()
     }
 
@@ -41,7 +44,7 @@ impl Journal {
     #[cfg(all(test, target_os = "linux"))]
     pub fn on_a_full_disk() -> Self {
         let path = PathBuf::from("/dev/full");
-        Self { file: OpenOptions::new().append(true).open(&path).expect("Linux has it"), path }
+        Self { file: OpenOptions::new().append(true).open(&path).expect("Linux has it"), path, known: Known::default() }
     }
 
     /// Returns where it lies.

@@ -225,6 +225,7 @@ impl Vault {
         value: &SecretString,
         recipients: &[Recipient],
     ) -> Result<Entry, VaultError> {
+        self.learn(profile, &entry.key, value);
         let failed = |source| VaultError::Encrypt { what: what(profile, &entry.key), source };
         let age = cipher::seal(value.expose_secret().as_bytes(), recipients).map_err(failed)?;
         let seq = next(entry.seq);

@@ -21,6 +21,7 @@ mod names;
 mod pair;
 mod profile;
 mod recipient;
+mod recognise;
 mod store;
 #[cfg(test)]
 mod testing;

@@ -60,7 +60,7 @@ impl Fixture {
     }
 
     pub(crate) fn vault_as(&self, who: Option<crate::Identities>) -> crate::Vault {
-        crate::Vault::open(self.folder.path(), "k7f3q2", who).expect("open")
+        crate::Vault::open(self.folder.path(), "k7f3q2", who, &claw_core::mask::Known::default()).expect("open")
     }
 
     /// The member, as the only recipient.

@@ -5,8 +5,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use claw_core::mask::Known;
 use claw_core::secret::{Fingerprint, SecretError, SecretName, SecretSource, Secrets};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::cipher::{self, OpenError};
 use crate::derive::{Bound, FleetKey};
@@ -23,7 +24,9 @@ use crate::store;
 pub struct Vault {
     pub(crate) folder: PathBuf,
     pub(crate) fleet: String,
-    identities: Identities,
+    pub(crate) identities: Identities,
+    /// Learns every value that is opened, sealed or derived here.
+    pub(crate) known: Known,
     seen: Mutex<Seen>,
 }
 
@@ -36,8 +39,13 @@ struct Seen {
 }
 
 impl Vault {
-    /// Opens the secrets folder of a fleet. Reads nothing yet; the folder may be missing.
-    pub fn open(folder: &Path, fleet_id: &str, identities: Option<Identities>) -> Result<Self, VaultError> {
+    /// Opens the secrets folder of a fleet. Reads nothing yet; the folder may be missing. What is opened becomes `known`.
+    pub fn open(
+        folder: &Path,
+        fleet_id: &str,
+        identities: Option<Identities>,
+        known: &Known,
+    ) -> Result<Self, VaultError> {
         if folder.exists() && !folder.is_dir() {
             return Err(VaultError::Unreadable {
                 path: folder.to_owned(),
@@ -48,6 +56,7 @@ impl Vault {
             folder: folder.to_owned(),
             fleet: fleet_id.to_owned(),
             identities: identities.unwrap_or_default(),
+            known: known.clone(),
             seen: Mutex::default(),
         })
     }
@@ -101,7 +110,9 @@ impl Vault {
     /// Returns an agent's gateway token of its current generation.
     pub fn gateway_token(&self, agent: &str) -> Result<SecretString, VaultError> {
         let fleet_key = self.fleet_key(&SecretSource::GatewayToken(agent.to_owned()).to_string())?;
-        Ok(fleet_key.gateway_token(agent, self.gateway_generation(agent)?))
+        let token = fleet_key.gateway_token(agent, self.gateway_generation(agent)?);
+        self.known.add(&SecretSource::GatewayToken(agent.to_owned()).to_string(), token.expose_secret());
+        Ok(token)
     }
 
     /// Returns the generation of an agent's gateway token: 1 where the file says nothing. Needs no identity.
@@ -216,7 +227,10 @@ impl Vault {
             }
         }
         match (opened, stays_locked) {
-            (Ok(value), _) => Ok(value),
+            (Ok(value), _) => {
+                self.learn(profile, &entry.key, &value);
+                Ok(value)
+            }
             (Err(OpenError::Garbled(why)), _) => Err(VaultError::Garbled { what, why }),
             (Err(OpenError::NotOurs), Some(file)) => Err(VaultError::Locked { what, file }),
             (Err(OpenError::NotOurs), None) => Err(VaultError::OtherRecipient {
