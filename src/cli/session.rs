@@ -73,9 +73,11 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
     /// The profiles on disk.
     pub profiles: Vec<String>,
-    desired: Desired,
+    /// What it asks for.
+    pub desired: Desired,
+    /// What its providers know.
+    pub rules: Rulebook,
     vault: Vault,
-    rules: Rulebook,
     control_keys: Vec<ControlKey>,
 }
 
@@ -86,12 +88,21 @@ impl Checked {
     }
 
     /// Compiles the fleet that some files say, or returns everything that is wrong with it and them.
-    pub fn of(
+    pub fn of(files: (Vec<SourceFile>, Vec<Problem>), global: &Global, setup: &Setup) -> Result<Self, CommandError> {
+        Self::with(files, setup, &|| identities(global, setup))
+    }
+
+    /// Compiles the fleet in a folder with nobody's identity: what a stranger wrote is looked at, and nothing opened.
+    pub fn unopened(setup: &Setup) -> Result<Self, CommandError> {
+        Self::with(load::fleet_files(&setup.fleet_file), setup, &|| Ok(None))
+    }
+
+    fn with(
         (sources, problems): (Vec<SourceFile>, Vec<Problem>),
-        global: &Global,
         setup: &Setup,
+        identities: Who<'_>,
     ) -> Result<Self, CommandError> {
-        let (fleet, sources, vault, mut problems) = typed(sources, problems, global, setup)?;
+        let (fleet, sources, vault, mut problems) = typed(sources, problems, setup, identities)?;
         let misshapen = !problems.is_empty();
         problems.extend(wiring::check_endpoints(&fleet));
         let profiles = profile_keys(&vault, &mut problems);
@@ -220,21 +231,24 @@ impl Session {
 /// A fleet as far as its files make sense, the files, its secrets, and what is wrong with the files.
 type Read = (Fleet, Vec<SourceFile>, Vault, Vec<Problem>);
 
+/// Finds the identities at hand, once there is something to open.
+type Who<'a> = &'a dyn Fn() -> Result<Option<Identities>, CommandError>;
+
 fn read(global: &Global, setup: &Setup) -> Result<Read, CommandError> {
     let (sources, problems) = load::fleet_files(&setup.fleet_file);
-    typed(sources, problems, global, setup)
+    typed(sources, problems, setup, &|| identities(global, setup))
 }
 
 fn typed(
     sources: Vec<SourceFile>,
     mut problems: Vec<Problem>,
-    global: &Global,
     setup: &Setup,
+    identities: Who<'_>,
 ) -> Result<Read, CommandError> {
     let (fleet, more) = fleet::load(&sources);
     problems.extend(more);
     let Some(fleet) = fleet else { return Err(CommandError::invalid(problems, sources)) };
-    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities(global, setup)?)?;
+    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities()?)?;
     Ok((fleet, sources, vault, problems))
 }
 

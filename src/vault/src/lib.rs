@@ -21,6 +21,7 @@ mod names;
 mod pair;
 mod profile;
 mod recipient;
+mod rotate;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -41,4 +42,5 @@ pub use names::{
 pub use pair::key_pair;
 pub use profile::{Entry, ProfileError, ProfileFile, parse_profile};
 pub use recipient::{Recipient, RecipientError};
+pub use rotate::Moved;
 pub use vault::Vault;
