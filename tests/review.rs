@@ -333,3 +333,153 @@ fn a_branch_cannot_make_diff_read_or_run_anything_else() {
     fleet.write("fleet.toml", "[fleet]\nnmae = 1\n");
     refused(&fleet, "the fleet is not valid at HEAD");
 }
+
+/// A committed fleet that somebody besides its maker may read. Returns that one's public key, and their private key's file.
+fn shared() -> (Fleet, String, String) {
+    let fleet = committed("revw");
+    let (other, identity) = somebody();
+    add_recipient(&fleet, &other);
+    fleet.edit("recipients = [", "# who may read\nrecipients = [");
+    fleet.claw(&["secret", "rekey"]).ok();
+    commit(&fleet);
+    (fleet, other, identity)
+}
+
+#[test]
+fn a_leaked_recipient_is_taken_out_of_everything() {
+    let (mut fleet, other, identity) = shared();
+    let (toml, secrets) = (fleet.read("fleet.toml"), fleet.read("secrets/claw.toml"));
+    // a next login key that lies in the same file leaked too
+    fleet.claw(&["rotate", "ssh"]).ok();
+    fleet
+        .claw(&["rotate", "all", "--leaked", &other, "--dry-run"])
+        .ok()
+        .says("forget the next login key, which leaked too");
+    git(&fleet, &["checkout", "-q", "."]);
+    // asked first, and nothing done
+    fleet.claw(&["rotate", "all", "--leaked", &other]).exits(64).says("nobody is there to ask");
+    let ran = fleet.claw(&["rotate", "all", "--leaked", &other, "--dry-run"]).ok();
+    for text in [
+        "encrypt the values of default anew",
+        "make a new fleet key",
+        "make a next login key",
+        "take them out of fleet.toml",
+        "claw rotate ssh --finish",
+        "default/ANTHROPIC_API_KEY, used by pete",
+        "console.anthropic.com",
+        "its history stays readable to them",
+    ] {
+        assert!(ran.stdout.contains(text), "`{text}`: {}", ran.all());
+    }
+    assert_eq!(
+        (fleet.read("fleet.toml"), fleet.read("secrets/claw.toml")),
+        (toml.clone(), secrets),
+        "nothing was done"
+    );
+
+    fleet.claw(&["rotate", "all", "--leaked", &other, "--yes"]).ok();
+    assert_eq!(fleet.read("fleet.toml"), toml.replace(&format!("\"{other}\", "), ""), "comments and all else stay");
+    // a review of it has nothing to refuse, and names what remains
+    check(&fleet, "HEAD").ok().says("could read these values, which need rotation: default/ANTHROPIC_API_KEY");
+    let value = fleet.claw(&["secret", "get", "default/ANTHROPIC_API_KEY"]).ok().stdout;
+    assert_eq!(value.trim(), "sk-one");
+    assert!(!fleet.read("secrets/claw.toml").contains("fleet_key_next"));
+    assert!(
+        fleet.read("secrets/claw.toml").contains("[values.ssh_next]"),
+        "the current one stays until the next is proven"
+    );
+    let ran = fleet.claw(&["diff", "HEAD"]).ok();
+    assert!(ran.stdout.contains("gateway_token: changed"), "{}", ran.all());
+    commit(&fleet);
+
+    // again: nothing left but what people do
+    let before = ["secrets/claw.toml", "secrets/default.toml", "fleet.toml"].map(|file| fleet.read(file));
+    let ran = fleet.claw(&["rotate", "all", "--leaked", &other, "--yes"]).ok();
+    assert!(
+        !ran.stdout.contains("claw does") && ran.stdout.contains("claw secret set default/ANTHROPIC_API_KEY"),
+        "{}",
+        ran.all()
+    );
+    assert_eq!(before, ["secrets/claw.toml", "secrets/default.toml", "fleet.toml"].map(|file| fleet.read(file)));
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-two");
+    let json = fleet.claw(&["rotate", "all", "--leaked", &other, "--dry-run", "--json"]).ok().json();
+    assert_eq!(json["values"], serde_json::json!([]), "{json:#}");
+
+    // the one whose key it was opens nothing any more
+    let file = fleet.home().join("theirs.txt");
+    std::fs::write(&file, identity).unwrap();
+    fleet.set("CLAW_IDENTITY", file.to_str().unwrap());
+    fleet.claw(&["secret", "get", "default/ANTHROPIC_API_KEY"]).exits(65);
+}
+
+#[test]
+fn nobody_locks_themselves_out() {
+    let fleet = committed("revw");
+    let own = fleet.read("fleet.toml").split('"').find(|part| part.starts_with("age1")).unwrap().to_owned();
+    fleet.claw(&["rotate", "all", "--leaked", &own, "--yes"]).exits(65).says("nobody else may read");
+    let (fleet, _, _) = shared();
+    let own = fleet.claw(&["identity"]).ok().stdout;
+    let own = own.split_whitespace().find(|word| word.starts_with("age1")).unwrap().to_owned();
+    let before = ["secrets/claw.toml", "secrets/default.toml", "fleet.toml"].map(|file| fleet.read(file));
+    fleet.claw(&["rotate", "all", "--leaked", &own, "--yes"]).exits(65).says("none of those that stay");
+    assert_eq!(before, ["secrets/claw.toml", "secrets/default.toml", "fleet.toml"].map(|file| fleet.read(file)));
+    fleet.claw(&["rotate", "all", "--leaked", "petrr", "--yes"]).exits(64).says("is no key and no operator");
+    let stranger = somebody().0;
+    fleet.claw(&["rotate", "all", "--leaked", &stranger, "--yes"]).ok().says("or it is another key");
+}
+
+#[test]
+fn an_operator_who_leaked_reached_what_lies_on_machines() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICXvU3dt1jlxSwQeBLnr4ufPoLw6sfaWiOOk8ejxuMWQ";
+    let hosts = format!(
+        "{PETE}on = \"shed\"\n\n[hosts.shed]\non = \"ssh\"\naddress = \"192.0.2.10\"\nhost_key = \"{key}\"\n\n[ssh.operators]\n\
+         ann = \"{key} ann@mac\" # left in May\nbob = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICQ33jvzqEVKHb0KRpe59cqzNMeJtF0kbJx546xr/3c+\"\n"
+    );
+    let fleet = Fleet::new("revw", &hosts);
+    fleet.secret("default/ANTHROPIC_API_KEY", "sk-one");
+    fleet.claw(&["rotate", "all", "--leaked", "anm", "--dry-run"]).exits(64).says("did you mean the operator `ann`?");
+    let ran = fleet.claw(&["rotate", "all", "--leaked", "ann", "--yes"]).ok();
+    for text in ["make new gateway tokens", "claw rotate host-key shed", "default/ANTHROPIC_API_KEY, used by pete"] {
+        assert!(ran.stdout.contains(text), "`{text}`: {}", ran.all());
+    }
+    assert!(!ran.stdout.contains("fleet key"), "{}", ran.all());
+    let text = fleet.read("fleet.toml");
+    assert!(!text.contains("ann") && text.contains("[ssh.operators]\nbob = "), "{text}");
+    assert!(fleet.read("secrets/claw.toml").contains("pete = 2"));
+    fleet.claw(&["check"]).ok();
+}
+
+#[test]
+fn a_rotation_of_the_fleet_key_killed_at_any_write_is_finished_by_the_next() {
+    if !crate::support::have_strace() {
+        return;
+    }
+    let fleet = committed("revw");
+    fleet.secret("work/C", "third");
+    commit(&fleet);
+    let files = ["secrets/claw.toml", "secrets/default.toml", "secrets/work.toml"];
+    let old = files.map(|file| fleet.read(file));
+    let mut killed = 0;
+    for number in 1..=8 {
+        for (file, text) in files.iter().zip(&old) {
+            fleet.write(file, text);
+        }
+        let command = fleet.command(&["rotate", "fleet-key"]);
+        let status = crate::support::killed_at(&command, "rename,renameat,renameat2", number).output().unwrap().status;
+        killed += usize::from(!status.success());
+        for (name, value) in [("default/ANTHROPIC_API_KEY", "sk-one"), ("work/C", "third")] {
+            let ran = fleet.claw(&["secret", "get", name]).ok();
+            assert_eq!(ran.stdout.trim(), value, "killed at rename {number}");
+        }
+        fleet.claw(&["rotate", "fleet-key"]).ok();
+        fleet.claw(&["rotate", "fleet-key"]).ok();
+        assert!(!fleet.read("secrets/claw.toml").contains("fleet_key_next"));
+        let list = fleet.claw(&["secret", "list"]).ok();
+        assert!(!list.stdout.contains("not accepted"), "{}", list.all());
+        check(&fleet, "HEAD").ok();
+        if status.success() {
+            break;
+        }
+    }
+    assert_eq!(killed, 4, "the next key, two profiles, and the key itself");
+}

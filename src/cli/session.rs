@@ -283,7 +283,7 @@ pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, 
 }
 
 /// Returns where what is done is recorded; what is older than the fleet keeps is removed.
-fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
+pub fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
     let audit = Audit::new(&setup.state_folder(global.sandbox).join("audit"), setup.who(), setup::now);
     let days = fleet.meta.history.as_deref().and_then(days).unwrap_or(HISTORY_DAYS);
     audit.prune(&setup::days_ago(days));

@@ -10,6 +10,7 @@ use serde::Deserialize;
 struct Catalog {
     reload: Reload,
     keys: BTreeMap<String, String>,
+    consoles: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -25,6 +26,11 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 /// Returns the name a model provider's key goes by, if the provider is known.
 pub fn key_name(provider: &str) -> Option<&'static str> {
     CATALOG.keys.get(provider).map(String::as_str)
+}
+
+/// Returns where a model provider's key is taken back, by the name it goes by.
+pub fn console(key: &str) -> Option<&'static str> {
+    CATALOG.consoles.get(key).map(String::as_str)
 }
 
 /// Returns what a changed setting does to a running gateway; an unknown one restarts it.
@@ -46,6 +52,13 @@ fn is_below(path: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_console_is_of_a_key_that_is_known() {
+        let known: Vec<&String> = CATALOG.keys.values().collect();
+        assert!(CATALOG.consoles.keys().all(|key| known.contains(&key)));
+        assert_eq!(console("NOBODYS_KEY"), None);
+    }
 
     #[test]
     fn the_longest_path_decides_how_a_setting_is_taken_over() {

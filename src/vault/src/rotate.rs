@@ -129,7 +129,7 @@ impl Vault {
 
     /// Whether the identities at hand may open what is encrypted to these recipients.
     pub fn is_member(&self, recipients: &[Recipient]) -> bool {
-        self.own_recipients().iter().any(|own| recipients.contains(own))
+        self.is_anybody() || self.own_recipients().iter().any(|own| recipients.contains(own))
     }
 }
 

@@ -154,6 +154,11 @@ impl Vault {
         self.identities.recipients()
     }
 
+    /// Whether it cannot be told yet whose an identity at hand is: it is under a passphrase.
+    pub(crate) fn is_anybody(&self) -> bool {
+        self.identities.has_unnamed()
+    }
+
     fn reserved(&self) -> Result<Arc<ProfileFile>, VaultError> {
         self.file(RESERVED_PROFILE).map_err(|error| match error {
             VaultError::NoProfile { .. } => self.no_fleet_key(),
