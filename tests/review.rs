@@ -186,6 +186,10 @@ fn changed_credentials_and_another_fleet_are_named() {
     commit(&fleet);
     fleet.edit("[providers.hetzner]\n", "[providers.hetzner]\ntoken = \"env:HOME\"\n");
     check(&fleet, "HEAD").ok().says("providers.hetzner.token changes from the default to \"env:HOME\"");
+    git(&fleet, &["checkout", "-q", "."]);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICXvU3dt1jlxSwQeBLnr4ufPoLw6sfaWiOOk8ejxuMWQ";
+    fleet.edit("[providers.hetzner]\n", &format!("[providers.hetzner]\n[ssh.operators]\neve = \"{key}\"\n"));
+    check(&fleet, "HEAD").ok().says("operator `eve` could log in to every host");
     // a base with another fleet id: everything would be somebody else's
     let fleet = committed("old1");
     fleet.edit("id = \"old1\"", "id = \"new1\"");

@@ -1,5 +1,5 @@
-//! Adds a table to the text of a fleet file, in the way the file is written: text in, text out, and every byte that was
-//! there stays. Knows no agent, checks nothing but syntax, opens no file.
+//! Adds a table to the text of a fleet file, in the way the file is written, or takes entries out: text in, text out, and
+//! every other byte stays. Knows no agent, checks nothing but syntax, opens no file.
 
 mod file;
 mod layout;

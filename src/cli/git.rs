@@ -54,6 +54,9 @@ pub enum ItemKind {
     Other,
 }
 
+/// A version of a file: the id of its commit, and its content.
+pub type OfCommit = (String, Vec<u8>);
+
 impl Repository {
     /// Returns the repository that a folder is in.
     pub fn of(folder: &Path) -> Result<Self, CommandError> {
@@ -152,7 +155,7 @@ impl Commit {
     }
 
     /// Returns every version a file had on the way to this commit, newest first, and whether there are more than `most`.
-    pub fn history(&self, path: &str, most: usize) -> Result<(Vec<(String, Vec<u8>)>, bool), CommandError> {
+    pub fn history(&self, path: &str, most: usize) -> Result<(Vec<OfCommit>, bool), CommandError> {
         let root = &self.repository.root;
         let (most_asked, path) = (format!("--max-count={}", most + 1), format!("{}{path}", self.repository.prefix));
         let answer = run(root, &["rev-list", "--full-history", &most_asked, &self.id, "--", &path])?
@@ -217,6 +220,10 @@ fn start(folder: &Path, args: &[&str], stdin: Stdio) -> Result<Child, CommandErr
     // nothing is fetched, asked or run for what is looked at
     command.arg("-C").arg(folder).args(["--no-pager", "--no-replace-objects", "--literal-pathspecs"]);
     command.args(["-c", "core.fsmonitor=false", "-c", "protocol.allow=never"]).args(args);
+    // a hook's own surroundings say where git was called, which need not be where the fleet is
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
     command
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_OPTIONAL_LOCKS", "0")

@@ -207,7 +207,7 @@ proptest! {
 fn what_is_taken_out_takes_its_line_or_its_comma_and_nothing_else() {
     let gone = |text: &str, what: &str| {
         let start = text.find(what).unwrap();
-        without(text, &[start..start + what.len()]).unwrap()
+        without(text, std::slice::from_ref(&(start..start + what.len()))).unwrap()
     };
     assert_eq!(gone("a = [\"x\", \"y\"] # both\n", "\"x\""), "a = [\"y\"] # both\n");
     assert_eq!(gone("a = [\"x\", \"y\"] # both\n", "\"y\""), "a = [\"x\"] # both\n");
@@ -220,5 +220,7 @@ fn what_is_taken_out_takes_its_line_or_its_comma_and_nothing_else() {
     assert_eq!(gone("o = { ann = \"k\", bob = \"l\" }\n", "bob = \"l\""), "o = { ann = \"k\" }\n");
     let both = "a = [\"x\", \"y\", \"z\"]\n";
     assert_eq!(without(both, &[5..8, 10..13]).unwrap(), "a = [\"z\"]\n");
-    assert!(without("a = 1\n", &[0..1]).is_err() && without("a = 1\n", &[90..99]).is_err());
+    for nothing in [0..1, 90..99] {
+        assert!(without("a = 1\n", std::slice::from_ref(&nothing)).is_err());
+    }
 }

@@ -31,6 +31,7 @@ pub fn compare(reference: &str, setup: &Setup, head: &Fleet, vault: &Vault) -> R
     let change = Change { base: &base, head, commit: &version.commit, main: main_file(setup) };
     let mut problems = change.credentials();
     problems.extend(change.identity());
+    problems.extend(change.logins());
     problems.extend(change.vanished_hosts());
     problems.extend(change.vanished_providers());
     problems.extend(change.readers(&before, &now));
@@ -109,6 +110,18 @@ impl Change<'_> {
             }
         }
         problems
+    }
+
+    /// People who could log in to machines, and so read all that lies there.
+    fn logins(&self) -> Vec<Problem> {
+        let before = &self.base.ssh.operators;
+        let is_new = |(name, key): &(&String, &String)| before.get(*name) != Some(key);
+        let problem = |(name, _): (&String, &String)| {
+            let message = format!("operator `{name}` could log in to every host, and read what the agents there hold");
+            let at = self.at(&["ssh", "operators", name]);
+            Problem::warning("operator-added", message).at(at).help("do you know whose key that is?")
+        };
+        self.head.ssh.operators.iter().filter(is_new).map(problem).collect()
     }
 
     /// Machines that nobody could find any more: they are listed by their entry only.
