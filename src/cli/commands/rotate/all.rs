@@ -98,7 +98,9 @@ impl All {
             render::err(format_args!("{} {profile} was not encrypted anew: {why}", style::paint(style::RED, "!")));
         }
         if !undone.is_empty() {
-            let help = "who can open those values runs `claw secret rekey`; then run this again";
+            let print = &work.leaked.print;
+            let help =
+                format!("who can open those values runs `claw secret rekey`; then run this again: --leaked {print}");
             return Err(CommandError::new(exit::PARTIAL, "some values are still encrypted to them").help(help));
         }
         if !global.json {

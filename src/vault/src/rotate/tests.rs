@@ -1,3 +1,5 @@
+//! Replacing the fleet key: what is under it afterwards, and after a run that stopped half-way.
+
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use secrecy::ExposeSecret;
