@@ -19,6 +19,7 @@ mod hosts;
 mod openclaw;
 mod plans;
 mod properties;
+mod review;
 mod rotation;
 mod secrets;
 mod terminal;

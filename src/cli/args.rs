@@ -47,6 +47,7 @@ pub enum Command {
     Plan(commands::plan::PlanArgs),
     Apply(commands::apply::Apply),
     Drift(commands::drift::Drift),
+    Diff(commands::diff::Diff),
     Destroy(commands::destroy::Destroy),
     Status(commands::status::Status),
     Show(commands::show::Show),

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod cost;
 pub mod cp;
 pub mod destroy;
+pub mod diff;
 pub mod drift;
 pub mod exec;
 pub mod graph;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli, setup: &Setup) -> Outcome {
         Command::Plan(args) => args.run(global, setup),
         Command::Apply(args) => args.run(global, setup),
         Command::Drift(args) => args.run(global, setup),
+        Command::Diff(args) => args.run(global, setup),
         Command::Destroy(args) => args.run(global, setup),
         Command::Status(args) => args.run(global, setup),
         Command::Cost(args) => args.run(global, setup),

@@ -1,5 +1,5 @@
-//! Adds a table to the text of a fleet file, in the way the file is written: text in, text out, and every byte that was
-//! there stays. Knows no agent, checks nothing but syntax, opens no file.
+//! Adds a table to the text of a fleet file, in the way the file is written, or takes entries out: text in, text out, and
+//! every other byte stays. Knows no agent, checks nothing but syntax, opens no file.
 
 mod file;
 mod layout;
@@ -53,6 +53,42 @@ pub fn add_table(text: &str, section: &str, name: &str, fields: &Fields) -> Resu
         Ok(_) => Ok(added),
         Err(error) => Err(error.message().to_owned()),
     }
+}
+
+/// Returns the text without some entries: items of arrays, or keys with their values, by where they stand. One that has a
+/// line to itself goes with its line and the comment behind it; every other byte stays.
+pub fn without(text: &str, spans: &[Range<usize>]) -> Result<String, String> {
+    let mut spans = spans.to_vec();
+    spans.sort_by_key(|span| std::cmp::Reverse(span.start));
+    spans.dedup();
+    let mut text = text.to_owned();
+    for span in spans {
+        let cut = around(&text, span).ok_or("an entry is not where it was")?;
+        text.replace_range(cut, "");
+    }
+    match Document::parse(text.as_str()) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(error.message().to_owned()),
+    }
+}
+
+/// Returns what goes with an entry: its line, or the comma that parts it from the others.
+fn around(text: &str, Range { start, end }: Range<usize>) -> Option<Range<usize>> {
+    let (before, after) = (text.get(..start)?, text.get(end..)?);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line_end = after.find('\n').map_or(text.len(), |at| end + at + 1);
+    let behind = text[end..line_end].trim_start().trim_start_matches(',').trim_start();
+    let own_line =
+        !before[line_start..].contains(['[', '{', ',', '=']) && (behind.is_empty() || behind.starts_with('#'));
+    if own_line {
+        return Some(line_start..line_end);
+    }
+    let blank = |text: &str| text.len() - text.trim_start_matches([' ', '\t']).len();
+    if let Some(rest) = after[blank(after)..].strip_prefix(',') {
+        return Some(start..text.len() - rest.len() + blank(rest));
+    }
+    let head = before.trim_end();
+    Some(head.strip_suffix(',').map_or(start, str::len)..end)
 }
 
 /// Adds to a section that is a table of tables.

@@ -73,9 +73,11 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
     /// The profiles on disk.
     pub profiles: Vec<String>,
-    desired: Desired,
+    /// What it asks for.
+    pub desired: Desired,
+    /// What its providers know.
+    pub rules: Rulebook,
     vault: Vault,
-    rules: Rulebook,
     control_keys: Vec<ControlKey>,
 }
 
@@ -86,12 +88,21 @@ impl Checked {
     }
 
     /// Compiles the fleet that some files say, or returns everything that is wrong with it and them.
-    pub fn of(
+    pub fn of(files: (Vec<SourceFile>, Vec<Problem>), global: &Global, setup: &Setup) -> Result<Self, CommandError> {
+        Self::with(files, setup, &|| identities(global, setup))
+    }
+
+    /// Compiles the fleet in a folder with nobody's identity: what a stranger wrote is looked at, and nothing opened.
+    pub fn unopened(setup: &Setup) -> Result<Self, CommandError> {
+        Self::with(load::fleet_files(&setup.fleet_file), setup, &|| Ok(None))
+    }
+
+    fn with(
         (sources, problems): (Vec<SourceFile>, Vec<Problem>),
-        global: &Global,
         setup: &Setup,
+        identities: Who<'_>,
     ) -> Result<Self, CommandError> {
-        let (fleet, sources, vault, mut problems) = typed(sources, problems, global, setup)?;
+        let (fleet, sources, vault, mut problems) = typed(sources, problems, setup, identities)?;
         let misshapen = !problems.is_empty();
         problems.extend(wiring::check_endpoints(&fleet));
         let (profiles, destinations) = profile_keys(&vault, &mut problems);
@@ -235,29 +246,32 @@ impl Session {
 /// A fleet as far as its files make sense, the files, its secrets, and what is wrong with the files.
 type Read = (Fleet, Vec<SourceFile>, Vault, Vec<Problem>);
 
+/// Finds the identities at hand, once there is something to open.
+type Who<'a> = &'a dyn Fn() -> Result<Option<Identities>, CommandError>;
+
 fn read(global: &Global, setup: &Setup) -> Result<Read, CommandError> {
     let (sources, problems) = load::fleet_files(&setup.fleet_file);
-    typed(sources, problems, global, setup)
+    typed(sources, problems, setup, &|| identities(global, setup))
 }
 
 fn typed(
     sources: Vec<SourceFile>,
     mut problems: Vec<Problem>,
-    global: &Global,
     setup: &Setup,
+    identities: Who<'_>,
 ) -> Result<Read, CommandError> {
     let (fleet, more) = fleet::load(&sources);
     problems.extend(more);
     let Some(fleet) = fleet else {
         // what cannot be read may be a secret without its quotes, and is about to be shown
-        let identities = identities(global, setup).ok().flatten();
-        if let Some(vault) = Vault::of_folder(&setup.secrets_folder(), identities, &setup.known) {
+        let opened = identities().ok().flatten();
+        if let Some(vault) = Vault::of_folder(&setup.secrets_folder(), opened, &setup.known) {
             vault.recognise(std::iter::empty());
         }
         return Err(CommandError::invalid(problems, sources));
     };
     wiring::recognise_tokens(&fleet, &setup.known);
-    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities(global, setup)?, &setup.known)?;
+    let vault = Vault::open(&setup.secrets_folder(), &fleet.meta.id, identities()?, &setup.known)?;
     if !problems.is_empty() {
         vault.recognise(fleet.agents.keys().map(String::as_str));
     }
@@ -295,7 +309,7 @@ pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, 
 }
 
 /// Returns where what is done is recorded; what is older than the fleet keeps is removed.
-fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
+pub fn audit(global: &Global, setup: &Setup, fleet: &Fleet) -> Audit {
     let audit = Audit::new(&setup.state_folder(global.sandbox).join("audit"), setup.who(), setup::now, &setup.known);
     let days = fleet.meta.history.as_deref().and_then(days).unwrap_or(HISTORY_DAYS);
     audit.prune(&setup::days_ago(days));

@@ -89,6 +89,12 @@ impl Setup {
         self.env("HOME").map(Path::new)
     }
 
+    /// Returns the same surroundings with the fleet in another folder.
+    pub fn at(&self, folder: &Path) -> Self {
+        let name = self.fleet_file.file_name().unwrap_or_default();
+        Self { fleet_file: folder.join(name), root: folder.to_owned(), ..self.clone() }
+    }
+
     /// Returns a path beside the fleet file, written as a person would.
     pub fn beside(&self, name: &str) -> PathBuf {
         if self.root == Path::new(".") { PathBuf::from(name) } else { self.root.join(name) }

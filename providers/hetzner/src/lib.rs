@@ -25,6 +25,9 @@ mod steps;
 mod timing;
 pub mod wire;
 
+/// Where a token is taken back.
+pub const CONSOLE: &str = "https://console.hetzner.com: the project, Security, API tokens";
+
 pub use adopt::Stranger;
 pub use catalog::CATALOG;
 pub use client::{API, API_HOST, Client, Event, Tell};

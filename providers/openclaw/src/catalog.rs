@@ -11,6 +11,7 @@ struct Catalog {
     reload: Reload,
     providers: BTreeMap<String, ModelProvider>,
     channels: BTreeMap<String, Channel>,
+    consoles: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +81,11 @@ pub fn all_hosts() -> Vec<String> {
     usual().flat_map(|(_, hosts)| hosts).cloned().collect()
 }
 
+/// Returns where a model provider's key is taken back, by the name it goes by.
+pub fn console(key: &str) -> Option<&'static str> {
+    CATALOG.consoles.get(key).map(String::as_str)
+}
+
 /// Returns what a changed setting does to a running gateway; an unknown one restarts it.
 pub fn reload_effect(path: &str) -> Effect {
     let longest = |prefixes: &[String]| {
@@ -99,6 +105,13 @@ fn is_below(path: &str, prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_console_is_of_a_key_that_is_known() {
+        let known: Vec<&str> = key_names().collect();
+        assert!(CATALOG.consoles.keys().all(|key| known.contains(&key)));
+        assert_eq!(console("NOBODYS_KEY"), None);
+    }
 
     #[test]
     fn the_longest_path_decides_how_a_setting_is_taken_over() {

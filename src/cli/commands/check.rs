@@ -1,12 +1,15 @@
 //! `claw check`: is the fleet file right? Needs no network and no identity.
 
 use clap::Args;
+use claw_core::problem::Severity;
 use serde_json::json;
 
 use super::Outcome;
 use crate::args::Global;
+use crate::error::CommandError;
 use crate::exit;
 use crate::render::{self, problems, style};
+use crate::review::base;
 use crate::session::Session;
 use crate::setup::Setup;
 
@@ -14,12 +17,25 @@ use crate::setup::Setup;
 ///
 /// Reads the fleet file, what it includes, the names of its secrets and its workspace folders. Looks at nothing else.
 #[derive(Debug, Args)]
-pub struct Check {}
+pub struct Check {
+    /// Compare with the fleet in this commit: refuse old values that came back, readers nobody named, and machines that just
+    /// vanished; say who could read what from now on.
+    #[arg(long, value_name = "REF", allow_hyphen_values = true)]
+    base: Option<String>,
+}
 
 impl Check {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let session = Session::open(global, setup)?;
+        let mut session = Session::open(global, setup)?;
+        if let Some(reference) = &self.base {
+            let (found, sources) = base::compare(reference, setup, &session.fleet, &session.vault)?;
+            session.warnings.extend(found);
+            session.sources.extend(sources);
+            if session.warnings.iter().any(|problem| problem.severity == Severity::Error) {
+                return Err(CommandError::invalid(session.warnings, session.sources));
+            }
+        }
         if global.json {
             render::json(&json!({
                 "valid": true, "agents": session.desired.agents.len(), "resources": session.desired.resources.len(),

@@ -202,3 +202,25 @@ proptest! {
         prop_assert_eq!(first, &made.lines[0]);
     }
 }
+
+#[test]
+fn what_is_taken_out_takes_its_line_or_its_comma_and_nothing_else() {
+    let gone = |text: &str, what: &str| {
+        let start = text.find(what).unwrap();
+        without(text, std::slice::from_ref(&(start..start + what.len()))).unwrap()
+    };
+    assert_eq!(gone("a = [\"x\", \"y\"] # both\n", "\"x\""), "a = [\"y\"] # both\n");
+    assert_eq!(gone("a = [\"x\", \"y\"] # both\n", "\"y\""), "a = [\"x\"] # both\n");
+    assert_eq!(gone("a = [\"x\"]\n", "\"x\""), "a = []\n");
+    let lines = "a = [\n  \"x\", # x is Ann\n  # next\n  \"y\" # y is Bob\n]\n";
+    assert_eq!(gone(lines, "\"x\""), "a = [\n  # next\n  \"y\" # y is Bob\n]\n");
+    assert_eq!(gone(lines, "\"y\""), "a = [\n  \"x\", # x is Ann\n  # next\n]\n");
+    assert_eq!(gone("[o]\nann = \"k\" # hers\nbob = \"l\"\n", "ann = \"k\""), "[o]\nbob = \"l\"\n");
+    assert_eq!(gone("ssh.o.ann = \"k\"\nb = 1\n", "ann = \"k\""), "b = 1\n");
+    assert_eq!(gone("o = { ann = \"k\", bob = \"l\" }\n", "bob = \"l\""), "o = { ann = \"k\" }\n");
+    let both = "a = [\"x\", \"y\", \"z\"]\n";
+    assert_eq!(without(both, &[5..8, 10..13]).unwrap(), "a = [\"z\"]\n");
+    for nothing in [0..1, 90..99] {
+        assert!(without("a = 1\n", std::slice::from_ref(&nothing)).is_err());
+    }
+}

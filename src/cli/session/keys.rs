@@ -1,7 +1,6 @@
 //! claw's own login keys: opened where an identity is at hand, held against what is committed, and due one day.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use claw_core::fleet::Fleet;
 use claw_core::problem::Problem;
@@ -11,6 +10,7 @@ use claw_core::text::days;
 use claw_vault::Vault;
 use secrecy::SecretString;
 
+use crate::git::Repository;
 use crate::setup::{self, Setup};
 
 /// Returns the private halves that could be opened, and why not all of them.
@@ -42,17 +42,13 @@ pub fn due(fleet: &Fleet, keys: &[ControlKey]) -> Vec<Problem> {
 /// Whether git has another set of login keys in its last commit than lies in the folder. Outside git nothing can be
 /// committed, and nobody asks for it.
 pub fn is_uncommitted(setup: &Setup, keys: &[ControlKey]) -> bool {
-    let git = |args: &[&str]| {
-        let output =
-            Command::new("git").arg("-C").arg(&setup.root).args(args).stdin(std::process::Stdio::null()).output();
-        output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
-    };
     let root = setup.root.canonicalize().unwrap_or_else(|_| setup.root.clone());
     if !root.ancestors().any(|folder| folder.join(".git").exists()) {
         return false;
     }
     // git that is not there, or refuses the folder, is no proof of a commit
-    let Some(committed) = git(&["show", "HEAD:./secrets/claw.toml"]) else { return true };
+    let committed = Repository::of(&setup.root).and_then(|repository| repository.commit("HEAD"));
+    let Ok(committed) = committed.and_then(|commit| commit.read("secrets/claw.toml")) else { return true };
     let text = String::from_utf8_lossy(&committed);
     let known = claw_vault::login_keys_in(&text).unwrap_or_default();
     let used = keys.iter().filter(|key| key.standing != Standing::Retired);

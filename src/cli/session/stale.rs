@@ -100,8 +100,7 @@ fn plural(words: &str, count: usize) -> String {
 fn help(profile: &str, key: &str) -> &'static str {
     match (profile, key) {
         (RESERVED_PROFILE, FLEET_KEY) => {
-            "whoever knows the fleet's key can sign values and compute gateway tokens: keep them from writing to the \
-             repository and from the gateways"
+            "whoever knows the fleet's key can sign values and compute gateway tokens: `claw rotate fleet-key` makes a new one"
         }
         (RESERVED_PROFILE, _) => "`claw rotate ssh` makes a new key",
         _ => {

@@ -1,7 +1,7 @@
 //! What clouds sell, as far as it is known without asking them. Knows no price: only a cloud's API does.
 
 use claw_core::fleet::ProviderKind;
-use claw_hetzner::CATALOG;
+use claw_hetzner::{CATALOG, CONSOLE};
 
 /// A size of machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub fn sizes(cloud: ProviderKind, location: &str) -> Vec<Size> {
         ProviderKind::Docker => Vec::new(),
     };
     sold.into_iter().map(|(name, memory_mib)| Size { name: name.to_owned(), memory_mib }).collect()
+}
+
+/// Returns where a value is taken back and made anew: the console of the provider whose token it is, else of whom its name
+/// says.
+pub fn console(key: &str, token_of: Option<ProviderKind>) -> Option<&'static str> {
+    match token_of {
+        Some(ProviderKind::Hetzner) => Some(CONSOLE),
+        _ => claw_openclaw::catalog::console(key),
+    }
 }
 
 #[cfg(test)]

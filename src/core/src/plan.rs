@@ -1,6 +1,7 @@
 //! Plans: what to do, in which order, and what not to do and why. Pure: equal inputs give equal plans, and every input
 //! gives one.
 
+mod between;
 mod cost;
 mod decide;
 mod guard;
@@ -19,6 +20,7 @@ use crate::provider::Rulebook;
 use crate::secret::SecretError;
 use crate::value::{self, After, Change, Fields, Value};
 
+pub use between::between;
 pub use waves::{Rollout, Share};
 
 /// What one apply shall do: plain data, no choices left open.

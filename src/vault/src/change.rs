@@ -211,7 +211,7 @@ impl Vault {
         }
     }
 
-    fn loaded(&self, profile: &str) -> Result<(String, ProfileFile), VaultError> {
+    pub(crate) fn loaded(&self, profile: &str) -> Result<(String, ProfileFile), VaultError> {
         self.load(profile)?.ok_or_else(|| VaultError::NoProfile { profile: profile.to_owned(), near: None })
     }
 

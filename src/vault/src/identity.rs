@@ -115,6 +115,11 @@ impl Identities {
         self.keys.iter().map(Identity::recipient).chain(locked.cloned()).collect()
     }
 
+    /// Returns whether there is one whose public key is known only once it is open.
+    pub(crate) fn has_unnamed(&self) -> bool {
+        self.locked.iter().any(|locked| locked.recipient().is_none())
+    }
+
     /// Returns whether no key is at hand, open or not; [`Self::notes`] may say why.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -22,6 +22,7 @@ mod pair;
 mod profile;
 mod recipient;
 mod recognise;
+mod rotate;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -42,4 +43,5 @@ pub use names::{
 pub use pair::key_pair;
 pub use profile::{Entry, ProfileError, ProfileFile, parse_profile};
 pub use recipient::{Recipient, RecipientError};
+pub use rotate::Moved;
 pub use vault::Vault;

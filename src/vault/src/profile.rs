@@ -83,6 +83,12 @@ impl Entry {
         }
     }
 
+    /// Returns the ciphertext as it stands in the file: what a review compares where nothing is opened.
+    #[must_use]
+    pub fn ciphertext(&self) -> &str {
+        self.age.trim()
+    }
+
     /// Returns whether the value was encrypted to exactly these recipients.
     #[must_use]
     pub fn is_for(&self, recipients: &[Recipient]) -> bool {

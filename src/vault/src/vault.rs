@@ -15,6 +15,8 @@ use crate::error::VaultError;
 use crate::identity::Identities;
 use crate::names::{FLEET_KEY, RESERVED_PROFILE, is_profile_name, near, printable};
 use crate::profile::{Entry, ProfileFile, fingerprints, parse_profile};
+use crate::recipient::Recipient;
+use crate::rotate::FLEET_KEY_NEXT;
 use crate::store;
 
 /// A fleet's secrets folder and the identities that open it.
@@ -154,6 +156,20 @@ impl Vault {
         Ok(Some((text, file)))
     }
 
+    fn has_next(&self) -> bool {
+        self.file(RESERVED_PROFILE).is_ok_and(|file| file.entry(FLEET_KEY_NEXT).is_some())
+    }
+
+    /// Returns the public keys of the identities at hand, as far as they are known.
+    pub(crate) fn own_recipients(&self) -> Vec<Recipient> {
+        self.identities.recipients()
+    }
+
+    /// Whether it cannot be told yet whose an identity at hand is: it is under a passphrase.
+    pub(crate) fn is_anybody(&self) -> bool {
+        self.identities.has_unnamed()
+    }
+
     fn reserved(&self) -> Result<Arc<ProfileFile>, VaultError> {
         self.file(RESERVED_PROFILE).map_err(|error| match error {
             VaultError::NoProfile { .. } => self.no_fleet_key(),
@@ -191,7 +207,12 @@ impl Vault {
     /// Checks an entry's MAC and returns its ciphertext, binary.
     pub(crate) fn verified(&self, fleet_key: &FleetKey, profile: &str, entry: &Entry) -> Result<Vec<u8>, VaultError> {
         let ciphertext = unarmor(profile, entry)?;
-        if fleet_key.verify(&self.bound(profile, entry, &ciphertext), &entry.mac) {
+        let bound = self.bound(profile, entry, &ciphertext);
+        if fleet_key.verify(&bound, &entry.mac) {
+            return Ok(ciphertext);
+        }
+        // while a rotation of the fleet key is unfinished, either key counts
+        if self.has_next() && self.next_fleet_key(fleet_key)?.is_some_and(|next| next.verify(&bound, &entry.mac)) {
             return Ok(ciphertext);
         }
         Err(VaultError::BadMac { what: what(profile, &entry.key) })
