@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use claw_engine::audit::Who;
+use claw_vault::Keychain;
 
 use crate::args::Global;
 
@@ -25,8 +26,10 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "CLAW_IDENTITY",
+    // where a Linux desktop's keychain is reached
+    "DBUS_SESSION_BUS_ADDRESS",
     "DOCKER_HOST",
     // where tests and other people's simulators answer instead of the cloud
     "HCLOUD_ENDPOINT",
@@ -75,6 +78,11 @@ impl Setup {
     /// Returns the user's home folder.
     pub fn home(&self) -> Option<&Path> {
         self.env("HOME").map(Path::new)
+    }
+
+    /// Returns the system's keychain. Asks nothing of it.
+    pub fn keychain(&self) -> Keychain {
+        Keychain::of_system(self.env("DBUS_SESSION_BUS_ADDRESS"))
     }
 
     /// Returns a path beside the fleet file, written as a person would.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::keychain::KeychainError;
 use crate::locked::{self, AskPassphrase, Locked};
 use crate::names::printable;
 use crate::recipient::Recipient;
@@ -228,6 +229,9 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
+    /// The keychain that was named did not give it.
+    #[error(transparent)]
+    Keychain(#[from] KeychainError),
     /// Others on this machine can read the file.
     #[error("the identity file {} can be read by others (mode {mode:04o})", path.display())]
     TooOpen {
@@ -258,7 +262,7 @@ impl IdentityError {
             }
             Self::NotEd25519 { .. } => "use an ed25519 key (`ssh-keygen -t ed25519`) or `claw identity`".to_owned(),
             Self::Garbled { .. } => "copy the whole file again, from its BEGIN line to its END line".to_owned(),
-            Self::Named => "set CLAW_IDENTITY to a path or to an `AGE-SECRET-KEY-1…`, or unset it".to_owned(),
+            Self::Named => "set CLAW_IDENTITY to a path, an `AGE-SECRET-KEY-1…` or `keychain:SERVICE/ACCOUNT`, or unset it".to_owned(),
             Self::Unreadable { .. } => "check that the file exists and that you may read it".to_owned(),
             Self::Unwritable { .. } => "check that you may write there".to_owned(),
             Self::Exists { .. } => {
@@ -266,6 +270,7 @@ impl IdentityError {
                     .to_owned()
             }
             Self::TooLarge { .. } => "name the identity file itself".to_owned(),
+            Self::Keychain(error) => error.help(),
             Self::TooOpen { path, .. } => format!("run `chmod 600 {}`", path.display()),
         }
     }
