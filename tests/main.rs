@@ -15,6 +15,7 @@ mod conformance;
 mod docker;
 mod hetzner;
 mod hosts;
+mod interop;
 mod openclaw;
 mod plans;
 mod properties;

@@ -104,8 +104,7 @@ fn named_identity(named: &str, places: &Places<'_>) -> Result<Identities, Identi
 fn default_ssh(path: &Path, ask: Option<&AskPassphrase>) -> Result<Option<Identities>, IdentityError> {
     match read(path, ask) {
         Err(
-            error
-            @ (IdentityError::Encrypted { .. } | IdentityError::NotEd25519 { .. } | IdentityError::Garbled { .. }),
+            error @ (IdentityError::Encrypted { .. } | IdentityError::SshType { .. } | IdentityError::Garbled { .. }),
         ) => {
             let mut none = Identities::default();
             none.note(error.to_string());

@@ -25,6 +25,9 @@ pub struct Vault {
     pub(crate) fleet: String,
     identities: Identities,
     seen: Mutex<Seen>,
+    /// How many ciphertexts were opened.
+    #[cfg(test)]
+    opened: std::sync::atomic::AtomicUsize,
 }
 
 /// What was read and opened so far.
@@ -49,6 +52,8 @@ impl Vault {
             fleet: fleet_id.to_owned(),
             identities: identities.unwrap_or_default(),
             seen: Mutex::default(),
+            #[cfg(test)]
+            opened: std::sync::atomic::AtomicUsize::default(),
         })
     }
 
@@ -203,6 +208,8 @@ impl Vault {
         if self.identities.is_empty() {
             return Err(self.no_identity(&what));
         }
+        #[cfg(test)]
+        self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.try_identities(&what, &entry.to, |identities| cipher::open(ciphertext, identities))
     }
 

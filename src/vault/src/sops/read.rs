@@ -319,6 +319,7 @@ fn age_field(name: &str) -> Option<(usize, &str)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 
