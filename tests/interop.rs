@@ -126,6 +126,7 @@ fn files_of_sops_are_imported_in_every_format_it_shares_with_claw() {
         fleet.write(file, text);
         let mut sops = Command::new("sops");
         sops.args(["encrypt", "--in-place", "--age", to, file]).current_dir(fleet.path()).env_clear();
+        sops.env("PATH", std::env::var_os("PATH").unwrap());
         let ran = Ran::from(sops.env("HOME", fleet.home()).output().unwrap()).ok();
         assert!(!fleet.read(file).contains(CANARY), "{}", ran.all());
     };

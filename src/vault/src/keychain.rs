@@ -27,10 +27,6 @@ pub struct Keychain(Access);
 enum Access {
     /// None, for the reason given.
     None(&'static str),
-    #[cfg_attr(
-        not(any(target_os = "linux", target_os = "macos", windows)),
-        expect(dead_code, reason = "no store here")
-    )]
     System,
     #[cfg(test)]
     Mock(Arc<CredentialStore>),
