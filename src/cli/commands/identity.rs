@@ -60,11 +60,12 @@ impl IdentityArgs {
             }
             return Ok(exit::DONE);
         }
-        let identities = session::identities(global, setup)?.filter(|found| !found.is_empty());
-        let Some(identities) = identities else {
+        let identities = session::identities(global, setup)?.unwrap_or_default();
+        if identities.is_empty() {
+            identities.notes().iter().for_each(render::err);
             return Err(CommandError::failed("there is no identity on this machine")
                 .help("`claw identity new` makes one; CLAW_IDENTITY names one elsewhere"));
-        };
+        }
         let recipients: Vec<String> = identities.recipients().iter().map(ToString::to_string).collect();
         if global.json {
             render::json(&json!({ "recipients": recipients, "notes": identities.notes() }));
