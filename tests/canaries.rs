@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use claw_core::mask::Known;
-use claw_vault::Vault;
+use claw_vault::{Keychain, Places, Vault};
 use secrecy::ExposeSecret;
 
 use crate::support::{Fleet, Ran, Sweep, have_image, signal, standin_fleet, wait_until};
@@ -108,10 +108,11 @@ fn cases() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
         ("init", vec!["", "--name x"]),
         ("new", vec!["", "ann --on hetzner --secrets default"]),
-        ("check", vec![""]),
+        ("check", vec!["", "--base HEAD", "--base nothing"]),
         ("plan", vec!["", "--full", "--detailed-exitcode"]),
         ("apply", vec!["", "--yes"]),
         ("drift", vec![""]),
+        ("diff", vec!["HEAD", "nothing..HEAD"]),
         ("destroy", vec!["--yes", "--yes mia --allow-destroy mia"]),
         ("status", vec![""]),
         ("show", vec!["pete", "pet", "container/pete", "host/shared"]),
@@ -126,10 +127,17 @@ fn cases() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("secret edit", vec!["default", "nothing/x"]),
         (
             "secret import",
-            vec!["other --from default", "default --dotenv dot.env --overwrite", "default --dotenv bad.env"],
+            vec![
+                "other --from default",
+                "default --dotenv dot.env --overwrite",
+                "default --dotenv bad.env",
+                "other --sops dot.env",
+                "other --keychain a/b",
+            ],
         ),
         ("secret export", vec!["default --age -r age1nonsense", "default"]),
         ("secret accept", vec!["default/API_KEY --yes", "default/NOTHING --yes"]),
+        ("secret allow", vec!["default/QUOTED 127.0.0.1", "default/QUOTED http://x", "default/NOTHING"]),
         ("secret rekey", vec![""]),
         ("secret rm", vec!["default/NOTHING", "other/IMPORTED"]),
         ("identity", vec![""]),
@@ -145,6 +153,8 @@ fn cases() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("stop", vec!["pete", "nobody"]),
         ("health", vec![""]),
         ("rotate ssh", vec!["", "--status"]),
+        ("rotate all", vec!["--leaked age1nonsense", ""]),
+        ("rotate fleet-key", vec![""]),
         ("rotate host-key", vec!["shared", "shared --finish"]),
         ("rotate token", vec!["pete", "nobody"]),
         ("history", vec!["", "pete --since 1d"]),
@@ -225,7 +235,10 @@ fn canaries(fleet: &Fleet, agents: &[&str]) -> Vec<Canary> {
         .iter()
         .map(|value| Canary::new(value.lines().nth(1).unwrap_or(value), value))
         .collect();
-    let identities = claw_vault::find(None, Some(fleet.home())).unwrap();
+    let keychain = Keychain::of_system(None);
+    let home = Some(fleet.home());
+    let places = Places { named: None, home, keychain: &keychain, keychain_by_default: false, ask: None };
+    let identities = claw_vault::find(&places).unwrap();
     let toml = fleet.read("fleet.toml");
     let id = toml.lines().find_map(|line| line.strip_prefix("id = \"")).unwrap().split('"').next().unwrap();
     let vault = Vault::open(&fleet.path().join("secrets"), id, identities, &Known::default()).unwrap();

@@ -16,6 +16,7 @@ mod conformance;
 mod docker;
 mod hetzner;
 mod hosts;
+mod interop;
 mod openclaw;
 mod plans;
 mod properties;

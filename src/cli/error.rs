@@ -73,4 +73,4 @@ macro_rules! from_vault {
     )*};
 }
 
-from_vault!(claw_vault::VaultError, claw_vault::IdentityError, claw_vault::RecipientError);
+from_vault!(claw_vault::VaultError, claw_vault::IdentityError, claw_vault::KeychainError, claw_vault::RecipientError);

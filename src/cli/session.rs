@@ -20,7 +20,7 @@ use claw_core::text::days;
 use claw_engine::audit::Audit;
 use claw_engine::{load, observe};
 use claw_sim::World;
-use claw_vault::{AskPassphrase, Identities, Recipient, Vault};
+use claw_vault::{AskPassphrase, Identities, Places, Recipient, Vault};
 use secrecy::SecretString;
 
 use crate::args::Global;
@@ -298,14 +298,18 @@ pub fn identities(global: &Global, setup: &Setup) -> Result<Option<Identities>, 
     {
         return Ok(Some(Identities::parse(&text, SANDBOX_IDENTITY)?));
     }
-    let (named, home) = (setup.env("CLAW_IDENTITY"), setup.home());
     // a pipeline with a terminal has nobody before it
-    if !setup.stdin_terminal || setup.env("CI").is_some() {
-        return Ok(claw_vault::find(named, home)?);
-    }
+    let person = setup.stdin_terminal && setup.env("CI").is_none();
     let ask: AskPassphrase =
         Arc::new(|file| rpassword::prompt_password(format!("Passphrase of {file}: ")).ok().map(SecretString::from));
-    Ok(claw_vault::find_asking(named, home, &ask)?)
+    let places = Places {
+        named: setup.env("CLAW_IDENTITY"),
+        home: setup.home(),
+        keychain: &setup.keychain(),
+        keychain_by_default: setup.env("CI").is_none(),
+        ask: person.then_some(&ask),
+    };
+    Ok(claw_vault::find(&places)?)
 }
 
 /// Returns where what is done is recorded; what is older than the fleet keeps is removed.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use claw_core::mask::Known;
 use claw_engine::audit::Who;
+use claw_vault::Keychain;
 
 use crate::args::Global;
 
@@ -28,8 +29,10 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "CLAW_IDENTITY",
+    // where a Linux desktop's keychain is reached
+    "DBUS_SESSION_BUS_ADDRESS",
     "DOCKER_HOST",
     // where tests and other people's simulators answer instead of the cloud
     "HCLOUD_ENDPOINT",
@@ -93,6 +96,11 @@ impl Setup {
     pub fn at(&self, folder: &Path) -> Self {
         let name = self.fleet_file.file_name().unwrap_or_default();
         Self { fleet_file: folder.join(name), root: folder.to_owned(), ..self.clone() }
+    }
+
+    /// Returns the system's keychain. Asks nothing of it.
+    pub fn keychain(&self) -> Keychain {
+        Keychain::of_system(self.env("DBUS_SESSION_BUS_ADDRESS"))
     }
 
     /// Returns a path beside the fleet file, written as a person would.

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn every_console_is_of_a_key_that_is_known() {
         let known: Vec<&str> = key_names().collect();
-        assert!(CATALOG.consoles.keys().all(|key| known.contains(&key)));
+        assert!(CATALOG.consoles.keys().all(|key| known.contains(&key.as_str())));
         assert_eq!(console("NOBODYS_KEY"), None);
     }
 

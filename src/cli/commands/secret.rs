@@ -57,7 +57,7 @@ enum SecretCommand {
         /// The profile.
         profile: String,
     },
-    /// Store values from a dotenv file or another profile, all of them or none
+    /// Store values from a dotenv or sops file, another profile or the system's keychain, all of them or none
     ///
     /// A key that has another value already is refused unless --overwrite says so.
     Import(import::Import),

@@ -1,11 +1,11 @@
 //! What the fleet asks for, resource by resource. Made by `compile`, completed by `resolve`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::fleet::SuspendTable;
 use crate::name::{Address, Kind, ResourceId};
-use crate::secret::{SecretError, Secrets};
+use crate::secret::{Fingerprint, SecretError, SecretSource, Secrets};
 use crate::value::{Fields, Value};
 
 /// Everything the fleet asks for.
@@ -102,9 +102,10 @@ impl Desired {
     /// Looks up the fingerprint of every secret, so that plans can compare. Returns what could not be had, by address.
     pub fn resolve(&mut self, secrets: &dyn Secrets) -> BTreeMap<Address, SecretError> {
         let mut failed = BTreeMap::new();
+        let mut known = Prints::new();
         for (address, resource) in &mut self.resources {
             for value in resource.fields.values_mut() {
-                if let Err(error) = resolve_value(value, secrets) {
+                if let Err(error) = resolve_value(value, secrets, &mut known) {
                     failed.entry(address.clone()).or_insert(error);
                 }
             }
@@ -113,18 +114,22 @@ impl Desired {
     }
 }
 
-fn resolve_value(value: &mut Value, secrets: &dyn Secrets) -> Result<(), SecretError> {
+/// What was looked up already: many agents share a secret.
+type Prints = HashMap<SecretSource, Result<Fingerprint, SecretError>>;
+
+fn resolve_value(value: &mut Value, secrets: &dyn Secrets, known: &mut Prints) -> Result<(), SecretError> {
     use secrecy::ExposeSecret;
     match value {
         Value::Secret(secret) => {
             if let Some(source) = &secret.source {
-                let plain = secrets.reveal(source)?;
-                secret.fingerprint = Some(secrets.fingerprint(plain.expose_secret().as_bytes())?);
+                let look = || secrets.fingerprint(secrets.reveal(source)?.expose_secret().as_bytes());
+                let print = known.entry(source.clone()).or_insert_with(look);
+                secret.fingerprint = Some(print.clone()?);
             }
             Ok(())
         }
-        Value::Map(map) => Arc::make_mut(map).values_mut().try_for_each(|inner| resolve_value(inner, secrets)),
-        Value::List(items) => items.iter_mut().try_for_each(|inner| resolve_value(inner, secrets)),
+        Value::Map(map) => Arc::make_mut(map).values_mut().try_for_each(|inner| resolve_value(inner, secrets, known)),
+        Value::List(items) => items.iter_mut().try_for_each(|inner| resolve_value(inner, secrets, known)),
         _ => Ok(()),
     }
 }

@@ -54,6 +54,13 @@ pub(crate) fn unarmor(text: &str) -> Result<Vec<u8>, OpenError> {
 
 /// Returns the value. It is read to the end, where age's last check is, before any of it is given out.
 pub(crate) fn open(binary: &[u8], identities: &Identities) -> Result<SecretString, OpenError> {
+    let value = open_bytes(binary, identities)?;
+    let text = std::str::from_utf8(&value).map_err(|_| OpenError::Garbled("the value is not text"))?;
+    Ok(SecretString::from(text))
+}
+
+/// Returns a value that need not be text, checked as [`open`] does.
+pub(crate) fn open_bytes(binary: &[u8], identities: &Identities) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let decryptor = Decryptor::new_buffered(binary).map_err(|_| CUT)?;
     let mut reader = decryptor.decrypt(identities.as_age()).map_err(|error| match error {
         DecryptError::NoMatchingKeys => OpenError::NotOurs,
@@ -66,8 +73,7 @@ pub(crate) fn open(binary: &[u8], identities: &Identities) -> Result<SecretStrin
     if value.len() > VALUE_BYTES_MAX {
         return Err(OpenError::Garbled("the value is longer than 64 KiB"));
     }
-    let text = std::str::from_utf8(&value).map_err(|_| OpenError::Garbled("the value is not text"))?;
-    Ok(SecretString::from(text))
+    Ok(value)
 }
 
 const CUT: OpenError = OpenError::Garbled("it was cut short or changed");

@@ -6,6 +6,7 @@ use claw_core::secret::SecretError;
 
 use crate::names::{RECIPIENTS_MAX, VALUE_BYTES_MAX, VALUES_MAX};
 use crate::profile::{KEY_HELP, ProfileError};
+use crate::sops::SopsError;
 
 /// Why the vault did not do what it was asked. `what` is a value's name, `PROFILE/KEY`.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,14 @@ pub enum VaultError {
     /// The profile file does not read.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A sops file that is not what sops wrote, or not for claw.
+    #[error("{file}: {problem}")]
+    Sops {
+        /// The file as the caller calls it.
+        file: String,
+        /// What is wrong with it.
+        problem: SopsError,
+    },
     /// Not a plain file.
     #[error("{} is not a plain file", path.display())]
     NotAFile {
@@ -209,6 +218,7 @@ impl VaultError {
                 "look at who changed it in git; if it is right, someone who can open it runs `claw secret accept {what}`"
             ),
             Self::Profile(error) => error.help(),
+            Self::Sops { problem, .. } => problem.help(),
             Self::Argument { help, .. } => (*help).to_owned(),
             other => other.fixed_help().to_owned(),
         }

@@ -8,48 +8,62 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::identity::{Identities, IdentityError};
+use crate::keychain::{Keychain, KeychainError, KeychainItem};
 use crate::locked::{self, AskPassphrase};
 
 /// The most bytes an identity file may have: a hundred keys with comments.
 pub(crate) const IDENTITY_BYTES_MAX: u64 = 64 << 10;
 
-/// Finds the identities: what `env` (the text of `CLAW_IDENTITY`: keys or a path) names and nothing else, or those
-/// of `~/.config/claw/identity.txt` and `~/.ssh/id_ed25519` below `home`.
+/// Where identities are looked for, and who may be asked.
+#[derive(Clone)]
+pub struct Places<'a> {
+    /// The text of `CLAW_IDENTITY`: keys, a path, or `keychain:SERVICE/ACCOUNT`. Empty counts as unset: so CI hands over
+    /// a secret it does not have.
+    pub named: Option<&'a str>,
+    /// The home folder.
+    pub home: Option<&'a Path>,
+    /// The keychain that `keychain:` names.
+    pub keychain: &'a Keychain,
+    /// Whether the keychain is looked into though nobody named it.
+    pub keychain_by_default: bool,
+    /// Asks for a passphrase, when one is the only way to open something and not before.
+    pub ask: Option<&'a AskPassphrase>,
+}
+
+/// Finds the identities: what is named and nothing else, or those of `~/.config/claw/identity.txt` and
+/// `~/.ssh/id_ed25519`. Where the first of them is missing the keychain's `claw/identity` is looked for too.
 ///
-/// A named one must exist and parse. An empty `env` counts as unset: so CI hands over a secret it does not have. A
-/// default SSH key that claw cannot use (a passphrase) is left aside with a note. `None` where there is nothing.
-pub fn find(env: Option<&str>, home: Option<&Path>) -> Result<Option<Identities>, IdentityError> {
-    find_with(env, home, None)
-}
-
-/// Finds the identities as [`find`] does, and those under a passphrase too. `ask` is called when one of them is the only
-/// way to open something, and not before.
-pub fn find_asking(
-    env: Option<&str>,
-    home: Option<&Path>,
-    ask: &AskPassphrase,
-) -> Result<Option<Identities>, IdentityError> {
-    find_with(env, home, Some(ask))
-}
-
-fn find_with(
-    env: Option<&str>,
-    home: Option<&Path>,
-    ask: Option<&AskPassphrase>,
-) -> Result<Option<Identities>, IdentityError> {
-    if let Some(named) = env.map(str::trim).filter(|named| !named.is_empty()) {
-        return named_identity(named, home, ask).map(Some);
+/// A named one must exist and parse. A default SSH key that claw cannot use (a passphrase, and nobody to ask) is left
+/// aside with a note, and so is a keychain that does not answer. `None` where there is nothing.
+pub fn find(places: &Places<'_>) -> Result<Option<Identities>, IdentityError> {
+    if let Some(named) = places.named.map(str::trim).filter(|named| !named.is_empty()) {
+        return named_identity(named, places).map(Some);
     }
-    let Some(home) = home else { return Ok(None) };
-    let own = read(&home.join(".config/claw/identity.txt"), ask)?;
-    let ssh = default_ssh(&home.join(".ssh/id_ed25519"), ask)?;
-    Ok(match (own, ssh) {
-        (Some(mut own), Some(ssh)) => {
-            own.append(ssh);
-            Some(own)
+    let in_home = |path| places.home.map(|home: &Path| home.join(path));
+    let own = in_home(".config/claw/identity.txt").map_or(Ok(None), |path| read(&path, places.ask))?;
+    let ssh = in_home(".ssh/id_ed25519").map_or(Ok(None), |path| default_ssh(&path, places.ask))?;
+    let kept = if own.is_none() && places.keychain_by_default { default_kept(places)? } else { None };
+    Ok([own, ssh, kept].into_iter().flatten().reduce(|mut all, more| {
+        all.append(more);
+        all
+    }))
+}
+
+/// Returns what the keychain has where claw puts it. One that fails is a note: another identity may do.
+fn default_kept(places: &Places<'_>) -> Result<Option<Identities>, IdentityError> {
+    if !places.keychain.is_there() {
+        return Ok(None);
+    }
+    let item = KeychainItem::identity();
+    match places.keychain.read(&item) {
+        Ok(None) => Ok(None),
+        Ok(Some(text)) => parse(text.expose_secret().as_bytes(), &item.to_string(), places.ask).map(Some),
+        Err(error) => {
+            let mut none = Identities::default();
+            none.note(error.to_string());
+            Ok(Some(none))
         }
-        (own, ssh) => own.or(ssh),
-    })
+    }
 }
 
 /// Saves the text of a new identity at `path`, readable by its owner only; its folder is made where it is missing.
@@ -64,9 +78,15 @@ pub fn save_new(path: &Path, text: &SecretString) -> Result<(), IdentityError> {
     })
 }
 
-fn named_identity(named: &str, home: Option<&Path>, ask: Option<&AskPassphrase>) -> Result<Identities, IdentityError> {
+fn named_identity(named: &str, places: &Places<'_>) -> Result<Identities, IdentityError> {
+    let (home, ask) = (places.home, places.ask);
     if named.contains("-----BEGIN") || named.contains("AGE-SECRET-KEY-") {
         return parse(named.as_bytes(), "CLAW_IDENTITY", ask);
+    }
+    if let Some(item) = named.strip_prefix("keychain:") {
+        let item: KeychainItem = item.parse()?;
+        let text = places.keychain.read(&item)?.ok_or_else(|| KeychainError::Missing { item: item.clone() })?;
+        return parse(text.expose_secret().as_bytes(), &item.to_string(), ask);
     }
     let path = match (named.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),
@@ -84,8 +104,7 @@ fn named_identity(named: &str, home: Option<&Path>, ask: Option<&AskPassphrase>)
 fn default_ssh(path: &Path, ask: Option<&AskPassphrase>) -> Result<Option<Identities>, IdentityError> {
     match read(path, ask) {
         Err(
-            error
-            @ (IdentityError::Encrypted { .. } | IdentityError::NotEd25519 { .. } | IdentityError::Garbled { .. }),
+            error @ (IdentityError::Encrypted { .. } | IdentityError::SshType { .. } | IdentityError::Garbled { .. }),
         ) => {
             let mut none = Identities::default();
             none.note(error.to_string());
@@ -172,6 +191,65 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
     use crate::testing::{SSH_ENCRYPTED, SSH_ENCRYPTED_PUBLIC, SSH_PRIVATE, SSH_PUBLIC};
+
+    fn find(env: Option<&str>, home: Option<&Path>) -> Result<Option<Identities>, IdentityError> {
+        find_in(env, home, &Keychain::none("not here"), None)
+    }
+
+    fn find_asking(
+        env: Option<&str>,
+        home: Option<&Path>,
+        ask: &AskPassphrase,
+    ) -> Result<Option<Identities>, IdentityError> {
+        find_in(env, home, &Keychain::none("not here"), Some(ask))
+    }
+
+    fn find_in(
+        named: Option<&str>,
+        home: Option<&Path>,
+        keychain: &Keychain,
+        ask: Option<&AskPassphrase>,
+    ) -> Result<Option<Identities>, IdentityError> {
+        super::find(&Places { named, home, keychain, keychain_by_default: true, ask })
+    }
+
+    #[test]
+    fn the_keychain_is_looked_into_last_and_only_where_claws_own_file_is_missing() {
+        let (home, keychain) = (TempDir::new().unwrap(), Keychain::mock());
+        let (kept, text) = Identity::generate("2026-11-21");
+        keychain.save_new(&KeychainItem::identity(), &text).unwrap();
+        let found = |home| find_in(None, home, &keychain, None).unwrap().unwrap().recipients();
+        assert_eq!(found(None), [kept.recipient()]);
+        put(&home, ".ssh/id_ed25519", SSH_PRIVATE);
+        assert_eq!(found(Some(home.path())), [SSH_PUBLIC.parse().unwrap(), kept.recipient()]);
+        let (own, text) = Identity::generate("2026-11-21");
+        put(&home, ".config/claw/identity.txt", text.expose_secret());
+        assert_eq!(found(Some(home.path())), [own.recipient(), SSH_PUBLIC.parse().unwrap()]);
+        let quiet = Places { named: None, home: None, keychain: &keychain, keychain_by_default: false, ask: None };
+        assert!(super::find(&quiet).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_item_of_the_keychain_can_be_named_and_must_then_be_there() {
+        let keychain = Keychain::mock();
+        let (kept, text) = Identity::generate("2026-11-21");
+        keychain.save_new(&"work/me".parse().unwrap(), &text).unwrap();
+        keychain.save_new(&"work/bad".parse().unwrap(), &"AGE-SECRET-KEY-1CANARY".into()).unwrap();
+        let named = |name| find_in(Some(name), None, &keychain, None);
+        assert_eq!(named("keychain:work/me").unwrap().unwrap().recipients(), [kept.recipient()]);
+        for (name, says) in [
+            ("keychain:work/none", "there is no keychain:work/none"),
+            ("keychain:work", "not the name of a keychain item"),
+            ("keychain:work/bad", "line 1 of keychain:work/bad"),
+        ] {
+            let error = named(name).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert!(!format!("{error} {error:?} {}", error.help()).contains("CANARY"));
+        }
+        let none = Keychain::none("there is no bus");
+        let error = find_in(Some("keychain:work/me"), None, &none, None).unwrap_err();
+        assert!(error.to_string().contains("there is no bus") && error.help().contains("identity.txt"));
+    }
 
     fn put(home: &TempDir, path: &str, text: &str) -> PathBuf {
         let path = home.path().join(path);

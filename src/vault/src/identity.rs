@@ -8,6 +8,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::keychain::KeychainError;
 use crate::locked::{self, AskPassphrase, Locked};
 use crate::names::printable;
 use crate::recipient::Recipient;
@@ -96,8 +97,8 @@ impl Identities {
         let text = std::str::from_utf8(bytes);
         let locked = match text.ok().and_then(locked::encrypted_ssh) {
             Some(key) => {
-                let not_ed25519 = || IdentityError::NotEd25519 { file: file.to_owned() };
-                Some(Locked::ssh(key, file, ask).ok_or_else(not_ed25519)?)
+                let other_type = || IdentityError::SshType { file: file.to_owned() };
+                Some(Locked::ssh(key, file, ask).ok_or_else(other_type)?)
             }
             None => Locked::age(bytes, file, ask),
         };
@@ -190,9 +191,9 @@ pub enum IdentityError {
         /// The file as the caller calls it.
         file: String,
     },
-    /// An SSH key that is not ed25519.
-    #[error("the SSH key {file} is not an ed25519 key")]
-    NotEd25519 {
+    /// An SSH key of another type than ed25519 and RSA, or of too few bits.
+    #[error("the SSH key {file} is neither an ed25519 nor an RSA key of 2048 to 4096 bits")]
+    SshType {
         /// The file as the caller calls it.
         file: String,
     },
@@ -233,6 +234,9 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
     },
+    /// The keychain that was named did not give it.
+    #[error(transparent)]
+    Keychain(#[from] KeychainError),
     /// Others on this machine can read the file.
     #[error("the identity file {} can be read by others (mode {mode:04o})", path.display())]
     TooOpen {
@@ -254,16 +258,16 @@ impl IdentityError {
                     .to_owned()
             }
             Self::Plugin { .. } => {
-                "plugins are not supported: use a key of its own for claw, from `claw identity`".to_owned()
+                "plugins are not run: use a key of its own for claw, from `claw identity`".to_owned()
             }
             Self::Encrypted { .. } => {
                 "run claw on a terminal to be asked for it; where nobody is asked, as in CI, use an identity of its own from \
                  `claw identity new` and have its recipient added"
                     .to_owned()
             }
-            Self::NotEd25519 { .. } => "use an ed25519 key (`ssh-keygen -t ed25519`) or `claw identity`".to_owned(),
+            Self::SshType { .. } => "use an ed25519 key (`ssh-keygen -t ed25519`) or `claw identity`".to_owned(),
             Self::Garbled { .. } => "copy the whole file again, from its BEGIN line to its END line".to_owned(),
-            Self::Named => "set CLAW_IDENTITY to a path or to an `AGE-SECRET-KEY-1…`, or unset it".to_owned(),
+            Self::Named => "set CLAW_IDENTITY to a path, an `AGE-SECRET-KEY-1…` or `keychain:SERVICE/ACCOUNT`, or unset it".to_owned(),
             Self::Unreadable { .. } => "check that the file exists and that you may read it".to_owned(),
             Self::Unwritable { .. } => "check that you may write there".to_owned(),
             Self::Exists { .. } => {
@@ -271,6 +275,7 @@ impl IdentityError {
                     .to_owned()
             }
             Self::TooLarge { .. } => "name the identity file itself".to_owned(),
+            Self::Keychain(error) => error.help(),
             Self::TooOpen { path, .. } => format!("run `chmod 600 {}`", path.display()),
         }
     }
@@ -314,7 +319,7 @@ fn ssh(text: &str, file: &str) -> Result<Identity, IdentityError> {
     let recipient = age::ssh::Recipient::try_from(key.clone()).ok().and_then(|public| public.to_string().parse().ok());
     match recipient {
         Some(recipient) => Ok(Identity::from_ssh(key, recipient)),
-        None => Err(IdentityError::NotEd25519 { file }),
+        None => Err(IdentityError::SshType { file }),
     }
 }
 

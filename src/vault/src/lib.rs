@@ -1,7 +1,8 @@
 //! Keeps secrets: age encryption of single values, MACs and derived tokens under the fleet key, and the profile
 //! files below `secrets/`.
 //!
-//! Opens no network connection, reads no clock and no environment: dates and `CLAW_IDENTITY` come in as arguments.
+//! Opens no network connection, reads no clock and no environment: dates and `CLAW_IDENTITY` come in as arguments (the system's
+//! keychain alone is found as the system says, by the bus' address in the environment).
 //! Randomness is taken from the system in three places only: inside age, [`Identity::generate`] and the making of
 //! fleet and login keys. What leaves the crate in clear is a [`secrecy::SecretString`]; no error and no `Debug` holds a value.
 
@@ -16,6 +17,7 @@ mod edit;
 mod error;
 mod find;
 mod identity;
+mod keychain;
 mod locked;
 mod names;
 mod pair;
@@ -23,6 +25,7 @@ mod profile;
 mod recipient;
 mod recognise;
 mod rotate;
+mod sops;
 mod store;
 #[cfg(test)]
 mod testing;
@@ -34,8 +37,9 @@ pub use control::login_keys_in;
 pub use dotenv::{read_dotenv, write_dotenv};
 pub use draft::{TextError, read_draft, write_draft};
 pub use error::VaultError;
-pub use find::{find, find_asking, save_new};
+pub use find::{Places, find, save_new};
 pub use identity::{Identities, Identity, IdentityError};
+pub use keychain::{Keychain, KeychainError, KeychainItem};
 pub use locked::AskPassphrase;
 pub use names::{
     FLEET_KEY, PROFILE_BYTES_MAX, RESERVED_PROFILE, VALUE_BYTES_MAX, VALUES_MAX, is_key_name, is_profile_name,
@@ -44,4 +48,5 @@ pub use pair::key_pair;
 pub use profile::{Entry, ProfileError, ProfileFile, parse_profile};
 pub use recipient::{Recipient, RecipientError};
 pub use rotate::Moved;
+pub use sops::{SopsError, SopsValues};
 pub use vault::Vault;

@@ -1,4 +1,4 @@
-//! Identities under a passphrase: OpenSSH ed25519 keys, and identity files that age encrypted. Each is asked for once, and
+//! Identities under a passphrase: OpenSSH keys, and identity files that age encrypted. Each is asked for once, and
 //! not before something needs it. Knows no terminal: whoever can ask comes as an argument.
 
 use std::fmt;
@@ -35,7 +35,7 @@ enum Kind {
 }
 
 impl Locked {
-    /// Takes an OpenSSH key under a passphrase, whose public half is in clear; `None` where it is not ed25519.
+    /// Takes an OpenSSH key under a passphrase, whose public half is in clear; `None` where it is of a type that opens nothing.
     pub(crate) fn ssh(key: age::ssh::Identity, file: &str, ask: &AskPassphrase) -> Option<Self> {
         let public = age::ssh::Recipient::try_from(key.clone()).ok()?.to_string().parse().ok()?;
         Some(Self::new(Kind::Ssh(Box::new(key), public), file, ask))

@@ -1,12 +1,16 @@
 //! Reads and shows recipients, the public keys that values are encrypted to. Holds no private key.
+//!
+//! Recipients of age's plugins are refused: each is a program that claw would have to start, and a fleet file could then
+//! choose what runs on the machine of whoever looks at a pull request.
 
 use std::fmt;
 use std::str::FromStr;
 
+use age::ssh::ParseRecipientKeyError;
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use sha2::{Digest, Sha256};
 
-/// A public key that values are encrypted to: age's own (`age1…`) or an ssh-ed25519 key.
+/// A public key that values are encrypted to: age's own (`age1…`), an ssh-ed25519 or an ssh-rsa key.
 #[derive(Clone)]
 pub struct Recipient {
     kind: Kind,
@@ -22,9 +26,9 @@ enum Kind {
 /// Why a text is not a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
-    /// An `ssh-rsa` key.
-    #[error("ssh-rsa recipients are not supported")]
-    SshRsa,
+    /// An `ssh-rsa` key that is too weak, or larger than age takes.
+    #[error("the ssh-rsa key does not have 2048 to 4096 bits")]
+    RsaBits,
     /// Another SSH key type: ECDSA, or a key on a hardware token.
     #[error("this type of SSH key cannot be a recipient")]
     SshType,
@@ -50,12 +54,13 @@ impl RecipientError {
     #[must_use]
     pub fn help(&self) -> String {
         match self {
-            Self::SshRsa => {
-                "RSA decryption leaks its key through timing (RUSTSEC-2023-0071); \
-                             use an ssh-ed25519 key or `age1…` from `claw identity`"
+            Self::RsaBits => "use an ssh-ed25519 key or `age1…` from `claw identity`",
+            Self::AgeType => {
+                "recipients of age plugins are refused: a fleet file would choose a program that claw runs; \
+                 a recipient is `age1…` (62 characters), `ssh-ed25519 AAAA…` or `ssh-rsa AAAA…`"
             }
-            Self::SshType | Self::AgeType | Self::NotARecipient => {
-                "a recipient is `age1…` (62 characters) or `ssh-ed25519 AAAA…`"
+            Self::SshType | Self::NotARecipient => {
+                "a recipient is `age1…` (62 characters), `ssh-ed25519 AAAA…` or `ssh-rsa AAAA…`"
             }
             Self::PrivateKey => "put the public key here; the private one has to be replaced if this file was shared",
             Self::Garbled | Self::Weak => "copy the whole public key again from its owner",
@@ -121,8 +126,9 @@ impl Eq for Recipient {}
 
 fn ssh(kind: &str, rest: &str) -> Result<Recipient, RecipientError> {
     match kind {
-        "ssh-ed25519" => {}
-        "ssh-rsa" => return Err(RecipientError::SshRsa),
+        // RUSTSEC-2023-0071 lets those measure a private RSA key who time many decryptions of what they chose. claw opens
+        // a fleet's own files at its owner's word, and answers nobody.
+        "ssh-ed25519" | "ssh-rsa" => {}
         _ if kind.starts_with("ssh-") || kind.starts_with("sk-") || kind.starts_with("ecdsa-") => {
             return Err(RecipientError::SshType);
         }
@@ -131,7 +137,12 @@ fn ssh(kind: &str, rest: &str) -> Result<Recipient, RecipientError> {
     // What follows the key is its owner's comment.
     let body = rest.split_whitespace().next().unwrap_or_default();
     let text = format!("{kind} {body}");
-    let key: age::ssh::Recipient = text.parse().map_err(|_| RecipientError::Garbled)?;
+    let key: age::ssh::Recipient = text.parse().map_err(|error| match error {
+        ParseRecipientKeyError::RsaModulusTooLarge | ParseRecipientKeyError::RsaModulusTooSmall => {
+            RecipientError::RsaBits
+        }
+        _ => RecipientError::Garbled,
+    })?;
     // age reads the key and ignores what sticks to it.
     if key.to_string() != text {
         return Err(RecipientError::Garbled);
@@ -229,10 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn rsa_is_refused_with_the_advisory() {
-        let error = error(SSH_RSA_PUBLIC);
-        assert_eq!(error, RecipientError::SshRsa);
-        assert!(error.help().contains("RUSTSEC-2023-0071"));
+    fn rsa_keys_are_taken_unless_they_are_weak() {
+        let rsa: Recipient = format!("{SSH_RSA_PUBLIC} someone").parse().unwrap();
+        assert_eq!(rsa.to_string(), SSH_RSA_PUBLIC);
+        // 1024 bits, made by OpenSSH for this test
+        let weak = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCqqCSRhSea/29QZxWGI9sEOlGgAgH3x5xowAUx7m1z3pVyBqJb6HX2k4vtkeF5ifOcl83WZ877tXvwosh8UftBQRPAuMx/Ni7Uy8fc0L1GKbI2QmD1GKbF1qnE0hEGLhskYZa6YJgNdJ/zduUQYYiPscFuv9WQ8hhGyTd0mNyE6Q==";
+        assert_eq!(error(weak), RecipientError::RsaBits);
     }
 
     #[test]
@@ -245,6 +258,8 @@ mod tests {
         assert_eq!(error(&format!("{SSH_PUBLIC}AA")), RecipientError::Garbled);
         assert_eq!(error("ecdsa-sha2-nistp256 AAAA"), RecipientError::SshType);
         assert_eq!(error("age1yubikey1qqqqqqq"), RecipientError::AgeType);
+        assert!(RecipientError::AgeType.help().contains("plugins are refused"));
+        assert_eq!(error("ssh-rsa AAAA"), RecipientError::Garbled);
         assert_eq!(error("AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4"), RecipientError::PrivateKey);
     }
 
@@ -265,6 +280,7 @@ mod tests {
         fn no_text_makes_the_parser_panic(text in "\\PC{0,80}", tail in "[a-z0-9]{0,70}", ssh in "[A-Za-z0-9+/=]{0,90}") {
             drop(text.parse::<Recipient>());
             drop(format!("age1{tail}").parse::<Recipient>());
+            drop(format!("ssh-rsa {ssh}").parse::<Recipient>());
             drop(format!("ssh-ed25519 {ssh}").parse::<Recipient>());
         }
     }

@@ -30,6 +30,9 @@ pub struct Vault {
     /// Learns every value that is opened, sealed or derived here.
     pub(crate) known: Known,
     seen: Mutex<Seen>,
+    /// How many ciphertexts were opened.
+    #[cfg(test)]
+    opened: std::sync::atomic::AtomicUsize,
 }
 
 /// What was read and opened so far.
@@ -60,6 +63,8 @@ impl Vault {
             identities: identities.unwrap_or_default(),
             known: known.clone(),
             seen: Mutex::default(),
+            #[cfg(test)]
+            opened: std::sync::atomic::AtomicUsize::default(),
         })
     }
 
@@ -236,33 +241,49 @@ impl Vault {
         if self.identities.is_empty() {
             return Err(self.no_identity(&what));
         }
-        let mut opened = cipher::open(ciphertext, &self.identities);
+        #[cfg(test)]
+        self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let value = self.try_identities(&what, &entry.to, |identities| cipher::open(ciphertext, identities))?;
+        self.learn(profile, &entry.key, &value);
+        Ok(value)
+    }
+
+    /// Opens something with the identities at hand, and then with those under a passphrase that fit its recipients.
+    pub(crate) fn try_identities<T>(
+        &self,
+        what: &str,
+        to: &[String],
+        open: impl Fn(&Identities) -> Result<T, OpenError>,
+    ) -> Result<T, VaultError> {
+        let what = what.to_owned();
+        let mut opened = open(&self.identities);
         let mut stays_locked = None;
-        for locked in self.identities.locked_for(&entry.to) {
+        for locked in self.identities.locked_for(to) {
             if !matches!(opened, Err(OpenError::NotOurs)) {
                 break;
             }
             match locked.open() {
-                Some(identities) => opened = cipher::open(ciphertext, identities),
+                Some(identities) => opened = open(identities),
                 None => stays_locked = Some(locked.file().to_owned()),
             }
         }
         match (opened, stays_locked) {
-            (Ok(value), _) => {
-                self.learn(profile, &entry.key, &value);
-                Ok(value)
-            }
+            (Ok(value), _) => Ok(value),
             (Err(OpenError::Garbled(why)), _) => Err(VaultError::Garbled { what, why }),
             (Err(OpenError::NotOurs), Some(file)) => Err(VaultError::Locked { what, file }),
             (Err(OpenError::NotOurs), None) => Err(VaultError::OtherRecipient {
                 what,
-                to: entry.to.clone(),
+                to: to.to_vec(),
                 ours: fingerprints(&self.identities.recipients()),
             }),
         }
     }
 
-    fn no_identity(&self, what: &str) -> VaultError {
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    pub(crate) fn no_identity(&self, what: &str) -> VaultError {
         VaultError::NoIdentity { what: what.to_owned(), notes: self.identities.notes().to_vec() }
     }
 

@@ -66,7 +66,7 @@ pub struct FleetTable {
     pub name: String,
     /// The ownership mark: 4 to 12 lower-case letters and digits, random, written by `claw init`. Never change it.
     pub id: String,
-    /// Who can read secrets: age recipients (`age1…`) or ssh-ed25519 public keys.
+    /// Who can read secrets: age recipients (`age1…`), ssh-ed25519 or ssh-rsa public keys.
     #[serde(default)]
     pub recipients: Vec<String>,
     /// More files of the same shape, as patterns relative to this file.

@@ -164,6 +164,28 @@ fn rekeying_gives_a_new_member_everything_and_keeps_the_dates() {
 }
 
 #[test]
+fn rekeying_leaves_every_byte_of_what_is_for_its_recipients_already() {
+    let fixture = Fixture::new();
+    let to = [fixture.to(), identity().recipients()].concat();
+    for key in ["C", "E"] {
+        fixture.vault().set("default", key, &"x".into(), &to, None, TODAY).unwrap();
+    }
+    fixture.put("default", &fixture.text("default").replace("[values.C]", "# of the team\n[values.C]"));
+    let before = fixture.text("default");
+    assert_eq!(fixture.vault().rekey("default", &to).unwrap(), ["A", "B"]);
+    let after = fixture.text("default");
+    let rest = |text: &str| text[text.find("# of the team").unwrap()..].to_owned();
+    assert_eq!(rest(&after), rest(&before));
+    let blocks = |text: &str| {
+        let parts = text.split("-----BEGIN").skip(1).map(str::to_owned);
+        parts.collect::<Vec<String>>()
+    };
+    let (before, after) = (blocks(&before), blocks(&after));
+    assert_eq!((before.len(), after.len()), (4, 4));
+    assert!(before[..2].iter().zip(&after).all(|(old, new)| old != new));
+}
+
+#[test]
 fn rekeying_away_shuts_a_former_member_out() {
     let fixture = Fixture::new();
     let former = fixture.member.clone();

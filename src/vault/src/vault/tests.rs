@@ -84,6 +84,34 @@ fn a_value_is_decrypted_once_and_a_vault_shows_one_state() {
 }
 
 #[test]
+fn a_thousand_agents_that_share_five_profiles_open_each_value_once() {
+    let fixture = Fixture::new();
+    let names: Vec<_> = (0..5).flat_map(|p| (0..20).map(move |k| (format!("p{p}"), format!("K{k}")))).collect();
+    for p in 0..5 {
+        let set = (0..20).map(|k| (format!("K{k}"), format!("{p}-{k}").into())).collect();
+        let changes = crate::Changes { set, remove: Vec::new() };
+        let vault = fixture.vault();
+        let snapshot = vault.snapshot(&format!("p{p}")).unwrap();
+        vault.change(&snapshot, &changes, &fixture.to(), None, TODAY).unwrap();
+    }
+    let vault = fixture.vault();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (name, key) in (0..250).flat_map(|_| &names) {
+                    let value = vault.reveal(&profile(name, key)).unwrap();
+                    assert_eq!(value.expose_secret(), format!("{}-{}", &name[1..], &key[1..]));
+                }
+            });
+        }
+    });
+    // and the fleet's key, which each thread may have asked for before it was there
+    let opened = vault.opened.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((101..=104).contains(&opened), "{opened}");
+    assert_eq!(vault.seen().values.len(), 100);
+}
+
+#[test]
 fn threads_may_share_a_vault() {
     let fixture = Fixture::new();
     let vault: &dyn Secrets = &fixture.vault();
