@@ -1,5 +1,7 @@
 //! `claw plan`: what would apply do?
 
+use std::path::PathBuf;
+
 use clap::Args;
 use claw_core::observed::Observed;
 use claw_core::plan::Plan;
@@ -10,6 +12,7 @@ use crate::error::CommandError;
 use crate::exit;
 use crate::render;
 use crate::render::plan::Detail;
+use crate::saved;
 use crate::session::{Session, keys};
 use crate::setup::Setup;
 
@@ -26,6 +29,9 @@ pub struct PlanArgs {
     /// Show every field of new things, not only a line for each.
     #[arg(long)]
     full: bool,
+    /// Save the plan, signed, to be approved and applied as it is: `claw apply FILE`.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// What a plan is about.
@@ -63,9 +69,20 @@ impl PlanArgs {
         let mut session = Session::open(global, setup)?;
         super::announce_sandbox(global);
         super::print_warnings(global, &session);
-        let (_, plan) = self.scope.plan(setup, &mut session)?;
+        let (observed, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
         print(global, &session, &plan, detail);
+        if let Some(path) = &self.out {
+            let saved = saved::of(&session, &self.scope, &observed, &plan)?;
+            let digest = saved::write(&session, setup, &saved, path)?;
+            if !global.json {
+                render::out(format_args!(
+                    "\nSaved to {}; `claw apply {0}` does this and nothing else.",
+                    path.display()
+                ));
+                render::out(format_args!("Digest: {digest}"));
+            }
+        }
         Ok(if self.detailed_exitcode { super::plan_exit(&plan) } else { exit::DONE })
     }
 }
