@@ -358,7 +358,7 @@ fn a_key_its_provider_refuses_reaches_one_agent_and_is_taken_back() {
     fleet.claw(&["plan", "--detailed-exitcode"]).ok();
 }
 
-const BOT_TOKENS: [&str; 2] = ["4711:canary-first-3c1f", "4711:canary-second-8e2d"];
+const BOT_TOKENS: [&str; 2] = ["1234:canary-first-3c1f", "1234:canary-second-8e2d"];
 const TELEGRAM: &str = r#"
 channels = ["telegram"]
 [agents.pete.settings.channels.telegram]

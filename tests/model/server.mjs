@@ -69,13 +69,17 @@ function nameIn(messages) {
   return "nobody";
 }
 
-/** What the user typed, oldest first: without the agent's own notes to the model, time stamps and trailers. */
+/**
+ * What the user typed, oldest first: without the agent's own notes to the model, time stamps and trailers, and without
+ * what a channel tells of the sender.
+ */
 function userTexts(messages) {
   return messages
     .filter((message) => message.role === "user")
     .map(textOf)
     .filter((text) => !text.startsWith("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"))
-    .map((text) => text.split("\n\nRuntime: ")[0].replace(/^\[[^\]\n]*\]\s*/, "").trim())
+    .map((text) => text.split("\n\nRuntime: ")[0].replace(/^\[[^\]\n]*\]\s*/, ""))
+    .map((text) => text.replace(/^Conversation info:[^\n]*\n```json\n[^]*?\n```\s*/, "").trim())
     .filter(Boolean);
 }
 
