@@ -35,8 +35,11 @@ pub fn concerned(config: &Json, changed: &BTreeSet<String>) -> BTreeSet<Concern>
     let mut found = BTreeSet::new();
     for (channel, settings) in channels {
         let Some(settings) = settings.as_object() else { continue };
-        let own: Map<String, Json> =
-            settings.iter().filter(|(key, _)| *key != "accounts").map(|(key, value)| (key.clone(), value.clone())).collect();
+        let own: Map<String, Json> = settings
+            .iter()
+            .filter(|(key, _)| *key != "accounts")
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         if refers(&Json::Object(own), changed) {
             found.insert(Concern { channel: channel.clone(), account: None });
         }
@@ -51,7 +54,8 @@ pub fn concerned(config: &Json, changed: &BTreeSet<String>) -> BTreeSet<Concern>
 fn refers(value: &Json, changed: &BTreeSet<String>) -> bool {
     match value {
         Json::Object(map) => {
-            reference_key(value).is_some_and(|key| changed.contains(key)) || map.values().any(|one| refers(one, changed))
+            reference_key(value).is_some_and(|key| changed.contains(key))
+                || map.values().any(|one| refers(one, changed))
         }
         Json::Array(items) => items.iter().any(|one| refers(one, changed)),
         _ => false,

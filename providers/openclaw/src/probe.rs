@@ -185,7 +185,11 @@ mod tests {
             ("openai-completions", "http://llm:18990/v1", "default.KEY Bearer http://llm:18990/v1/models"),
             ("openai-responses", "https://llm.example/", "default.KEY Bearer https://llm.example/models"),
             ("anthropic-messages", "https://llm.example", "default.KEY Anthropic https://llm.example/v1/models"),
-            ("anthropic-messages", "https://llm.example/a/v1/", "default.KEY Anthropic https://llm.example/a/v1/models"),
+            (
+                "anthropic-messages",
+                "https://llm.example/a/v1/",
+                "default.KEY Anthropic https://llm.example/a/v1/models",
+            ),
         ] {
             assert_eq!(asked("mine", json!({ "api": api, "baseUrl": base })), [expected]);
         }
@@ -223,7 +227,13 @@ mod tests {
         assert_eq!(judged(json!({ "status": 403, "said": ["Incorrect API key"] })), Verdict::Refused(403));
         assert_eq!(judged(json!({ "status": 403, "said": ["Missing scopes"] })), Verdict::Unclear);
         assert_eq!(judged(json!({ "status": 400, "said": ["API_KEY_INVALID"] })), Verdict::Refused(400));
-        for unclear in [json!({ "status": 400, "said": [] }), json!({ "status": 404 }), json!({ "status": 302 }), json!({ "skipped": true }), json!(7)] {
+        for unclear in [
+            json!({ "status": 400, "said": [] }),
+            json!({ "status": 404 }),
+            json!({ "status": 302 }),
+            json!({ "skipped": true }),
+            json!(7),
+        ] {
             assert_eq!(judged(unclear.clone()), Verdict::Unclear, "{unclear}");
         }
         assert_eq!(judged(json!({ "status": 503 })), Verdict::Unreached("HTTP 503".to_owned()));

@@ -61,7 +61,8 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
 
 /// Returns the keys of the secret file whose values are new.
 fn changed_keys(old: Option<&[u8]>, content: &[u8]) -> BTreeSet<String> {
-    let read = |bytes: &[u8]| -> BTreeMap<String, Zeroizing<String>> { serde_json::from_slice(bytes).unwrap_or_default() };
+    let read =
+        |bytes: &[u8]| -> BTreeMap<String, Zeroizing<String>> { serde_json::from_slice(bytes).unwrap_or_default() };
     let old = old.map(read).unwrap_or_default();
     let new = read(content).into_iter().filter(|(key, value)| old.get(key) != Some(value));
     new.map(|(key, _)| key).collect()

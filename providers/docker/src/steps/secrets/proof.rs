@@ -54,8 +54,10 @@ impl Channels {
         }
         if let Some((name, link)) = self.lost(&now).next() {
             let (agent, why) = (job.agent.names.agent(), say(link));
-            return Err(ApplyError::fatal(format!("give {agent} its secrets: {name} worked before and does not now: {why}"))
-                .help("store the token its channel gave you last, then apply again"));
+            return Err(ApplyError::fatal(format!(
+                "give {agent} its secrets: {name} worked before and does not now: {why}"
+            ))
+            .help("store the token its channel gave you last, then apply again"));
         }
         for (name, link) in now.iter().filter(|(_, link)| **link != Link::Works) {
             (job.ctx.progress)(&format!("{WARNING}{name} does not work with its new token either: {}", say(link)));
