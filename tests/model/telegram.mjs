@@ -1,7 +1,7 @@
 // A stand-in for Telegram's Bot API, for tests that run real OpenClaw agents without internet.
 //
-// It knows one bot with one token at a time out of TELEGRAM_TOKENS, as BotFather does, and refuses every other. A test
-// talks to it at /control, which no bot asks for:
+// It knows one bot, takes the first of TELEGRAM_TOKENS until it is told otherwise, and refuses every other. A test talks to
+// it at /control, which no bot asks for:
 //
 //   POST /control/say?text=hello     somebody (user 4711) writes to the bot; the bot reads it with getUpdates
 //   POST /control/valid?tokens=1,2   from now on these tokens are taken: 1-based places in TELEGRAM_TOKENS
@@ -101,7 +101,8 @@ function control(request, url) {
     case "GET /control/sent":
       return state.sent;
     case "GET /control/asked": {
-      const asked = Object.fromEntries([0, ...tokens.keys()].map((at, index) => [index, state.asked.get(index) ?? 0]));
+      const places = [0, ...tokens.map((_, index) => index + 1)];
+      const asked = Object.fromEntries(places.map((place) => [place, state.asked.get(place) ?? 0]));
       state.asked.clear();
       return asked;
     }

@@ -38,8 +38,9 @@ async function ask({ url, header, key, words }) {
     const text = await textOf(response);
     return { status: response.status, said: words.filter((word) => text.includes(word)) };
   } catch (error) {
-    const code = error.cause?.code ?? error.name;
-    return { failed: /^\w{1,40}$/.test(code) ? code : "error" };
+    // what has no code is no failure of the network: a key that no header can carry, a port that may not be asked
+    const code = error.name === "TimeoutError" ? error.name : error.cause?.code;
+    return /^\w{1,40}$/.test(code ?? "") ? { failed: code } : { skipped: true };
   }
 }
 

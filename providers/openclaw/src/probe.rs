@@ -60,13 +60,15 @@ pub enum Verdict {
 }
 
 /// Returns the questions about changed keys that a configuration gives to model providers. `variables` are those of the
-/// agent's environment: some send the agent elsewhere, and then nobody but the agent knows where a key belongs.
+/// agent's environment: some, there or in the configuration, send it elsewhere, and then only OpenClaw knows where to.
 pub fn probes<'a>(
-    config: &Json,
+    config: &'a Json,
     changed: &BTreeSet<String>,
     variables: impl IntoIterator<Item = &'a str>,
 ) -> Vec<Probe> {
-    if variables.into_iter().any(sends_elsewhere) {
+    let own = ["/env", "/env/vars"].into_iter().filter_map(|path| config.pointer(path)).filter_map(Json::as_object);
+    let mut all = variables.into_iter().chain(own.flat_map(|map| map.keys().map(String::as_str)));
+    if all.any(sends_elsewhere) {
         return Vec::new();
     }
     let providers = config.pointer("/models/providers").and_then(Json::as_object).into_iter().flatten();
@@ -125,9 +127,11 @@ pub fn input(probes: &[Probe]) -> String {
     json!({ "file": SECRETS_FILE, "seconds": SECONDS_MAX, "questions": questions }).to_string()
 }
 
-/// Returns what the script's output means for each of the questions it was told; nothing where it is not its output.
+/// Returns what the script's output means for each of the questions it was told; nothing where it is not its output. Node
+/// may have said something of its own before.
 pub fn verdicts(output: &str, count: usize) -> Vec<Verdict> {
-    let answers: Vec<Json> = serde_json::from_str(output.trim()).unwrap_or_default();
+    let line = output.lines().rev().find(|line| line.starts_with('[')).unwrap_or_default();
+    let answers: Vec<Json> = serde_json::from_str(line).unwrap_or_default();
     if answers.len() == count { answers.iter().map(judge).collect() } else { Vec::new() }
 }
 
@@ -216,6 +220,9 @@ mod tests {
         let changed = BTreeSet::from(["default.KEY".to_owned()]);
         assert_eq!(probes(&config, &changed, ["TZ"]).len(), 1);
         assert_eq!(probes(&config, &changed, ["ANTHROPIC_BASE_URL"]), [], "it is sent elsewhere");
+        let mut moved = config.clone();
+        moved["env"] = json!({ "vars": { "ANTHROPIC_BASE_URL": "https://gate.example" } });
+        assert_eq!(probes(&moved, &changed, []), [], "it is sent elsewhere");
         assert_eq!(probes(&config, &["default.OTHER".to_owned()].into(), []), [], "its key is as it was");
     }
 
@@ -238,6 +245,7 @@ mod tests {
         }
         assert_eq!(judged(json!({ "status": 503 })), Verdict::Unreached("HTTP 503".to_owned()));
         assert_eq!(judged(json!({ "failed": "ENOTFOUND" })), Verdict::Unreached("ENOTFOUND".to_owned()));
+        assert_eq!(verdicts("(node:9) Warning: old\n[{\"status\":200}]\n", 1), [Verdict::Good]);
         assert_eq!(verdicts("node: not found", 1), []);
         assert_eq!(verdicts("[]", 1), []);
     }
