@@ -16,7 +16,8 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 /// The shortest value that is masked, in bytes: to hide every `1` would make all output unreadable, and hide nothing.
 pub const MASKED_BYTES_MIN: usize = 6;
-/// How much of a value's beginning a terminal may show before the rest is waited for: keys that are typed come back at once.
+/// From how many bytes of a value's beginning on the rest is waited for: less is as likely nothing, and what was typed or
+/// asked for would not come.
 const HELD_BYTES_MIN: usize = 4;
 /// How many first bytes are looked up before anything longer is compared.
 const HEAD_BYTES: usize = 4;

