@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use claw_core::observed::Observed;
 use claw_core::plan::Plan;
+use serde::Serialize;
 
 use super::Outcome;
 use crate::args::Global;
@@ -71,9 +72,15 @@ impl PlanArgs {
         super::print_warnings(global, &session);
         let (observed, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
-        print(global, &session, &plan, detail);
+        let saved = saved::of(&session, &self.scope, &observed, &plan);
+        if global.json {
+            // without an identity there is nothing that could be approved
+            render::json(&Digested { plan: &plan, digest: saved.as_ref().ok().map(saved::digest) });
+        } else {
+            print(global, &session, &plan, detail);
+        }
         if let Some(path) = &self.out {
-            let saved = saved::of(&session, &self.scope, &observed, &plan)?;
+            let saved = saved?;
             let digest = saved::write(&session, setup, &saved, path)?;
             if !global.json {
                 render::out(format_args!(
@@ -85,6 +92,15 @@ impl PlanArgs {
         }
         Ok(if self.detailed_exitcode { super::plan_exit(&plan) } else { exit::DONE })
     }
+}
+
+/// A plan with what it is approved by.
+#[derive(Serialize)]
+struct Digested<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
 }
 
 /// Prints a plan.
