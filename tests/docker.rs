@@ -307,7 +307,9 @@ fn a_missing_image_stops_its_agent_and_no_other() {
         return;
     }
     let sweep = Sweep::new("hdmis");
-    let fleet = standin_fleet("hdmis", "[agents.ann]\n[agents.bob]\nimage = \"127.0.0.1:9/claw-test/none:1\"\n");
+    let at_once = "[rollout]\ncanary = 0\nmax_unavailable = \"100%\"\n";
+    let agents = format!("{at_once}[agents.ann]\n[agents.bob]\nimage = \"127.0.0.1:9/claw-test/none:1\"\n");
+    let fleet = standin_fleet("hdmis", &agents);
     let ran = apply(&fleet).exits(4).says("pull 127.0.0.1:9/claw-test/none:1");
     assert!(ran.all().contains("registry"), "it says what to do:\n{}", ran.all());
     assert!(chat("claw.hdmis.ann", "hello").contains("hello"), "the other agent is up");
@@ -325,6 +327,38 @@ fn a_missing_image_stops_its_agent_and_no_other() {
     assert_eq!(life("claw.hdmis.ann"), before);
     assert!(chat("claw.hdmis.ann", "again").contains("[model fake/fake-1]"));
     assert_eq!(sweep.marked(), parts("hdmis", &["ann", "bob"]));
+}
+
+#[test]
+fn a_rollout_over_six_agents_stops_at_its_canary_which_is_brought_back() {
+    if !engine() {
+        return;
+    }
+    let _sweep = Sweep::new("hdroll");
+    let names = ["ann", "bob", "cat", "dan", "eve", "fay"];
+    let agents: String = names.iter().map(|name| format!("[agents.{name}]\n")).collect();
+    let fleet = standin_fleet("hdroll", &agents);
+    apply(&fleet).ok();
+    let lives = || names.map(|name| life(&format!("claw.hdroll.{name}")));
+    let before = lives();
+    chat("claw.hdroll.ann", "remember the lighthouse");
+    fleet.edit(
+        "image = \"claw-test/standin:1\"\nmodel = \"fake/fake-1\"",
+        "image = \"claw-test/standin:broken\"\nmodel = \"fake/fake-2\"",
+    );
+    let ran = apply(&fleet).exits(4).says("Rollout: ann first").says("taken back");
+    assert_eq!(ran.stdout.matches("the rollout stopped: container/ann failed").count(), 10, "{}", ran.all());
+    assert_eq!(lives()[1..], before[1..], "five were not touched");
+    assert_eq!(inspect("claw.hdroll.ann", "{{.Config.Image}}"), "claw-test/standin:1");
+    let reply = chat("claw.hdroll.ann", "again");
+    assert!(reply.contains("lighthouse") && reply.contains("[model fake/fake-1]"), "state and configuration: {reply}");
+    // it goes on from there with one that works
+    fleet.edit("claw-test/standin:broken", "claw-test/standin:2");
+    apply(&fleet).ok();
+    converged(&fleet);
+    assert!(
+        names.iter().all(|name| inspect(&format!("claw.hdroll.{name}"), "{{.Config.Image}}") == "claw-test/standin:2")
+    );
 }
 
 #[test]
