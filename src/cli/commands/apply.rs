@@ -15,10 +15,13 @@ use claw_engine::journal::Journal;
 use claw_engine::lock::{Lock, LockError};
 
 use super::Outcome;
+use super::formats::{EventFile, say_lost};
 use super::plan::{Scope, print};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit::{self, Exit};
+use crate::render::events::Both;
+use crate::render::machine::EventDocument;
 use crate::render::plan::Detail;
 use crate::render::progress::{JsonLines, Progress};
 use crate::render::{self, style};
@@ -46,6 +49,8 @@ pub struct Consent {
     /// How many steps run side by side, in all places together.
     #[arg(long, default_value_t = STEPS_AT_ONCE, value_name = "NUMBER")]
     pub parallel: usize,
+    #[command(flatten)]
+    pub into: EventFile,
 }
 
 impl Apply {
@@ -105,8 +110,12 @@ pub fn carry_out(
     (observed, plan): (&Observed, &Plan),
     consent: &Consent,
 ) -> Outcome {
+    let events = consent.into.begin(setup)?;
+    if let Some(events) = &events {
+        events.plan(plan);
+    }
     if global.json {
-        render::out(serde_json::json!({ "type": "plan", "plan": plan }));
+        render::json_line(&EventDocument::plan(plan));
     } else {
         print(global, session, plan, Detail::Short);
     }
@@ -130,6 +139,7 @@ pub fn carry_out(
     })?;
     let shown: Box<dyn Listener> =
         if global.json { Box::new(JsonLines) } else { Box::new(Progress::new(setup.stderr_terminal)) };
+    let shown = Box::new(Both(shown, events.as_ref()));
     let listener = Recorded { shown, audit: &session.audit, run: &run_id };
     let stop = Arc::new(AtomicBool::new(false));
     let run = Run {
@@ -150,6 +160,9 @@ pub fn carry_out(
         CommandError::from_error(if error.done > 0 { exit::PARTIAL } else { exit::FAILED }, &error)
             .help("free disk space and apply again: claw goes on from what it finds")
     })?;
+    if let Some(events) = &events {
+        say_lost(events);
+    }
     if !global.json {
         render::out(format_args!("\n{}", sentence(&summary, plan)));
     }
@@ -158,7 +171,7 @@ pub fn carry_out(
 
 /// Shows a run, and records what it did to machines and keys, and how it ended.
 struct Recorded<'a> {
-    shown: Box<dyn Listener>,
+    shown: Box<dyn Listener + 'a>,
     audit: &'a Audit,
     run: &'a str,
 }

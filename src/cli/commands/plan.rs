@@ -5,10 +5,12 @@ use claw_core::observed::Observed;
 use claw_core::plan::Plan;
 
 use super::Outcome;
+use super::formats::PlanOutput;
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
 use crate::render;
+use crate::render::machine::PlanDocument;
 use crate::render::plan::Detail;
 use crate::session::{Session, keys};
 use crate::setup::Setup;
@@ -26,6 +28,8 @@ pub struct PlanArgs {
     /// Show every field of new things, not only a line for each.
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    output: PlanOutput,
 }
 
 /// What a plan is about.
@@ -60,12 +64,10 @@ impl Scope {
 impl PlanArgs {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let mut session = Session::open(global, setup)?;
-        super::announce_sandbox(global);
-        super::print_warnings(global, &session);
+        let mut session = self.output.open(global, setup)?;
         let (_, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
-        print(global, &session, &plan, detail);
+        self.output.write((global, setup), &session, &plan, detail)?;
         Ok(if self.detailed_exitcode { super::plan_exit(&plan) } else { exit::DONE })
     }
 }
@@ -73,7 +75,7 @@ impl PlanArgs {
 /// Prints a plan.
 pub fn print(global: &Global, session: &Session, plan: &Plan, detail: Detail) {
     if global.json {
-        render::json(plan);
+        render::json(&PlanDocument::new(plan));
     } else {
         render::out(render::plan::draw(plan, &session.desired, detail));
     }

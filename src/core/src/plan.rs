@@ -10,6 +10,7 @@ mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
@@ -24,7 +25,7 @@ pub use between::between;
 pub use waves::{Rollout, Share};
 
 /// What one apply shall do: plain data, no choices left open.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Plan {
     /// The fleet's id.
     pub fleet: String,
@@ -44,7 +45,7 @@ pub struct Plan {
 }
 
 /// What the fleet costs a month in euros, net, as far as prices are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cost {
     /// As it stands.
     pub before: Money,
@@ -60,7 +61,7 @@ impl Plan {
 }
 
 /// What a provider does to one resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Step {
     /// To what.
     #[serde(flatten)]
@@ -98,7 +99,7 @@ impl Step {
 }
 
 /// What is done, with what was seen and what shall be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum Action {
     /// Make it.
@@ -165,7 +166,7 @@ impl Action {
 }
 
 /// What a step does to the running agent. Ordered by how much it disturbs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Nothing running notices.
@@ -181,7 +182,7 @@ pub enum Effect {
 }
 
 /// A change claw will not make now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Held {
     /// Of what.
     #[serde(flatten)]
@@ -194,7 +195,7 @@ pub struct Held {
 }
 
 /// Why a change is held.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Reason {
     /// It could not be seen.
@@ -250,7 +251,7 @@ pub enum Reason {
 }
 
 /// An agent or host left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Suspended {
     /// Its id.
     pub name: String,

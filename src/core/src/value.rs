@@ -1,8 +1,10 @@
 //! Field values and their difference. A secret is a value that shows its name only.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
@@ -158,13 +160,27 @@ impl Serialize for Value {
     }
 }
 
+/// Anything: what a field holds is the provider's business. Secrets are `{"secret": NAME}`, what is known later is
+/// `{"known_after": RESOURCE, "fact": FACT}`.
+impl JsonSchema for Value {
+    fn schema_name() -> Cow<'static, str> {
+        "Value".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "a JSON value; a secret is {\"secret\": NAME}, what is known only later {\"known_after\": RESOURCE, \"fact\": FACT}"
+        })
+    }
+}
+
 /// Returns the fields with what `know` can say of other resources put in.
 pub fn known(fields: &Fields, know: &dyn Fn(&After) -> Option<String>) -> Fields {
     fields.iter().map(|(key, value)| (key.clone(), value.known(know))).collect()
 }
 
 /// One field that differs. The path runs through maps, joined by dots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// Where: `openclaw.agents.defaults.model`.
     pub path: String,
