@@ -56,7 +56,7 @@ pub struct Consent {
 impl Apply {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let mut session = Session::open(global, setup)?;
+        let mut session = self.consent.into.open(global, setup)?;
         super::announce_sandbox(global);
         super::print_warnings(global, &session);
         self.consent.refuse_unasked(setup)?;

@@ -53,12 +53,9 @@ impl PlanOutput {
     /// Opens the fleet; what is wrong with it is told in the format as well.
     pub fn open(&self, global: &Global, setup: &Setup) -> Result<Session, CommandError> {
         let format = self.settled(global)?;
-        let session = Session::open(global, setup).inspect_err(|error| {
-            if format == Format::Github && !error.problems.is_empty() {
-                render::out(github::problems(&error.problems, &error.sources, &setup.known));
-            }
-            if let Ok(Some(events)) = self.into.begin(setup) {
-                events.problems(&error.problems);
+        let session = self.into.open(global, setup).inspect_err(|error| {
+            if format == Format::Github {
+                annotate(error, setup);
             }
         })?;
         announce(global, format == Format::Human);
@@ -95,6 +92,16 @@ impl PlanOutput {
 }
 
 impl EventFile {
+    /// Opens the fleet. Why it cannot be opened is in the file too, and nothing of an earlier run.
+    pub fn open(&self, global: &Global, setup: &Setup) -> Result<Session, CommandError> {
+        let events = self.begin(setup)?;
+        Session::open(global, setup).inspect_err(|error| {
+            if let Some(events) = events {
+                events.refused(error);
+            }
+        })
+    }
+
     /// Begins the file, if there shall be one, before anything else is done.
     pub fn begin(&self, setup: &Setup) -> Result<Option<Events>, CommandError> {
         let Some(path) = &self.json_into else { return Ok(None) };
@@ -120,6 +127,13 @@ pub fn announce(global: &Global, person: bool) {
         super::announce_sandbox(global);
     } else if global.sandbox {
         render::err(style::paint(style::DIM, "sandbox: a simulated world; nothing real is touched"));
+    }
+}
+
+/// Annotates the files with what is wrong in them.
+pub fn annotate(error: &CommandError, setup: &Setup) {
+    if !error.problems.is_empty() {
+        render::out(github::problems(&error.problems, &error.sources, &setup.known));
     }
 }
 

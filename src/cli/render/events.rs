@@ -17,6 +17,7 @@ use super::file::Lines;
 use super::machine::FORMAT;
 use super::plan::{explain, sum};
 use super::tf_json;
+use crate::error::CommandError;
 
 /// The version of Terraform's envelope.
 const UI: &str = "1.2";
@@ -205,6 +206,15 @@ impl Events {
         }
     }
 
+    /// Writes why a command cannot go on.
+    pub fn refused(&self, error: &CommandError) {
+        self.problems(&error.problems);
+        if !error.message.is_empty() {
+            let help = error.help.clone().unwrap_or_default();
+            self.diagnostic(Level::Error, "error", error.message.clone(), help, None);
+        }
+    }
+
     /// Writes a plan.
     pub fn plan(&self, plan: &Plan) {
         let mut changes = Changes { not_done: plan.held.len(), operation: "plan", ..Changes::default() };
@@ -240,14 +250,19 @@ impl Events {
         about: Option<&Address>,
     ) {
         let address = about.map(|address| resource(address).addr);
-        let (message, detail) = (clean(&summary, LETTERS_MAX), clean(&detail, LETTERS_MAX));
+        let (message, detail) = (self.text(&summary), self.text(&detail));
         let diagnostic = Diagnostic { severity, summary: message.clone(), detail, address };
         self.say(level, message, What::Diagnostic { diagnostic });
     }
 
+    /// Returns text in one line, masked before it is cut.
+    fn text(&self, text: &str) -> String {
+        let masked = self.state().lines.masked(text);
+        clean(&masked, LETTERS_MAX)
+    }
+
     fn say(&self, level: Level, message: String, what: What) {
-        let line =
-            Line { level, message: clean(&message, LETTERS_MAX), module: "claw.ui", timestamp: (self.now)(), what };
+        let line = Line { level, message: self.text(&message), module: "claw.ui", timestamp: (self.now)(), what };
         let text = serde_json::to_string(&line).expect("a line is plain data");
         let mut state = self.state();
         // the work goes on where the disk is full; that lines are lost is said at the end

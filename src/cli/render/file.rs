@@ -25,6 +25,11 @@ impl Lines {
         Ok(Self { file: File::create(path)?, known: known.clone() })
     }
 
+    /// Returns the text without known secret values: for what is cut before it is written.
+    pub fn masked(&self, text: &str) -> String {
+        self.known.mask(text).into_owned()
+    }
+
     /// Writes a line.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         let mut line = self.known.mask(text).into_owned();

@@ -126,3 +126,78 @@ fn data(text: &str, known: &Known) -> String {
 fn property(text: &str, known: &Known) -> String {
     data(text, known).replace(':', "%3A").replace(',', "%2C")
 }
+
+#[cfg(test)]
+mod tests {
+    use claw_core::plan::{Action, Effect, Held, Step};
+    use claw_core::value::Fields;
+
+    use super::*;
+
+    #[test]
+    fn problems_stand_at_their_lines_and_stay_one_command_each() {
+        let source = SourceFile { path: "a,b:c%.toml".to_owned(), text: "one\ntwo\n".to_owned() };
+        let at = Location { file: source.path.clone(), start: 5, end: 7 };
+        let known = Known::default();
+        known.add("default/KEY", "100%secret");
+        let problem = Problem::error("odd", "50% 100%secret\n::error::no").at(at).help("mend it");
+        let text = problems(&[problem], &[source], &known);
+        insta::assert_snapshot!(text, @"::error file=a%2Cb%3Ac%25.toml,line=2,col=2,title=claw%3A odd::50%25 (default/KEY) ::error::no – mend it");
+    }
+
+    #[test]
+    fn ten_annotations_of_a_sort_and_the_last_counts_the_rest() {
+        let all: Vec<Problem> = (0..30).map(|number| Problem::warning("w", format!("number {number}"))).collect();
+        let text = problems(&all, &[], &Known::default());
+        assert_eq!(text.lines().count(), 10);
+        assert!(text.ends_with("and 21 more: claw prints them all"), "{text}");
+    }
+
+    #[test]
+    fn what_is_held_or_goes_is_said_once_for_each_agent() {
+        let text = "[fleet]\nname = \"n\"\nid = \"f\"\n[providers.docker]\n[agents.pete]\non = \"docker\"\n";
+        let source = SourceFile { path: "fleet.toml".to_owned(), text: text.to_owned() };
+        let (fleet, _) = claw_core::fleet::load(std::slice::from_ref(&source));
+        let mut desired = Desired::default();
+        let card = claw_core::desired::AgentCard { name: "pete".to_owned(), ..Default::default() };
+        desired.agents.insert("pete".to_owned(), card);
+        let address = |id: &str| Address { id: id.parse().expect("a resource"), place: "docker".to_owned() };
+        let held = |id: &str| {
+            let reason = Reason::Data { name: "pete".to_owned() };
+            Held { address: address(id), would: "delete", reason }
+        };
+        let gone = Step {
+            address: address("volume/old"),
+            action: Action::Delete { before: Fields::new() },
+            effect: Effect::None,
+            needs: Vec::new(),
+            wave: None,
+            cost: None,
+        };
+        let found = Plan { steps: vec![gone], held: vec![held("volume/pete"), held("anchor/pete")], ..Plan::default() };
+        let fleet = fleet.expect("a fleet");
+        insta::assert_snapshot!(super::plan(&found, &desired, &fleet, &[source], &Known::default()), @r#"
+        ::warning file=fleet.toml,line=5,col=9,title=claw%3A held::delete volume/pete, anchor/pete: held, its data would be lost – to keep it, keep [agents.pete]; if it was renamed, set id = "pete" in its new table; to lose it, add --allow-destroy pete
+        ::warning title=claw%3A delete::apply deletes volume/old
+        "#);
+    }
+
+    #[test]
+    fn outputs_end_where_nobody_can_guess() {
+        let text = outputs(&Plan::default(), 0, "end_of_it", &Known::default());
+        insta::assert_snapshot!(text, @r#"
+        exitcode<<end_of_it
+        0
+        end_of_it
+        changes<<end_of_it
+        0
+        end_of_it
+        held<<end_of_it
+        0
+        end_of_it
+        summary<<end_of_it
+        Nothing to do: 0 resources are as the fleet says.
+        end_of_it
+        "#);
+    }
+}

@@ -99,6 +99,15 @@ mod tests {
         ];
         let plan = Plan { fleet: "f".to_owned(), ..Plan::default() };
         let xml = draw(&plan, &findings, &[("p", "ssh-ed25519 AAAA me@home")], "2026-01-01T00:00:00Z", &known);
-        insta::assert_snapshot!(xml, @"");
+        insta::assert_snapshot!(xml, @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="claw drift" tests="3" failures="1" errors="1" skipped="1">
+          <testsuite name="f" tests="3" failures="1" errors="1" skipped="1" timestamp="2026-01-01T00:00:00">
+            <testcase classname="p" name="dns/&quot;/&gt;&lt;failure&gt;"><failure type="changed" message="is (default/KEY) now"/></testcase>
+            <testcase classname="p" name="dns/b"><error type="unknown" message="unknown"/></testcase>
+            <testcase classname="p" name="login key ssh-ed25519 AAAA me@home"><skipped type="unmanaged" message="not claw&apos;s"/></testcase>
+          </testsuite>
+        </testsuites>
+        "#);
     }
 }

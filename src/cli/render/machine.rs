@@ -75,7 +75,7 @@ impl<'a> EventDocument<'a> {
 #[serde(untagged)]
 #[expect(dead_code, reason = "stands for both in the schema")]
 enum AnyLine<'a> {
-    Into(Line),
+    Into(Box<Line>),
     Stdout(EventDocument<'a>),
 }
 

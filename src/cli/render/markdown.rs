@@ -11,7 +11,7 @@ use claw_core::plan::{Action, Effect, Held, Plan, Reason, Step};
 use claw_core::text::clean;
 use claw_core::value::Value;
 
-use super::plan::{Detail, cost, explain, note, show, sum, waves};
+use super::plan::{Detail, Group, cost, explain, group_of, note, show, sum, waves};
 
 /// The longest comment, in bytes: GitHub takes 65,536 characters, and a bot may want to add its own.
 pub const BYTES_MAX: usize = 60_000;
@@ -38,16 +38,15 @@ pub fn draw(plan: &Plan, desired: &Desired, known: &Known) -> String {
     if !risky.is_empty() {
         text.push('\n');
     }
-    let quiet: Vec<&Step> = plan.steps.iter().filter(|step| risk(step).is_none()).collect();
-    let mut groups: BTreeMap<(&str, &str), Vec<&Step>> = BTreeMap::new();
-    for step in &quiet {
-        groups.entry((&step.address.id.name, &step.address.place)).or_default().push(step);
+    let mut groups: BTreeMap<Group<'_>, Vec<&Step>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| risk(step).is_none()) {
+        groups.entry(group_of(desired, step)).or_default().push(step);
     }
     let mut left_out = 0;
-    for ((name, place), steps) in groups {
+    for (group, steps) in groups {
         let room = BYTES_MAX.saturating_sub(text.len() + TAIL_BYTES);
-        let whole = writer.folded(name, place, &steps, true);
-        let brief = if whole.len() > room { writer.folded(name, place, &steps, false) } else { whole };
+        let whole = writer.folded(&group, &steps, true);
+        let brief = if whole.len() > room { writer.folded(&group, &steps, false) } else { whole };
         if brief.len() > room {
             left_out += steps.len();
         } else {
@@ -160,7 +159,7 @@ impl Writer<'_> {
     }
 
     /// Returns one agent's, host's or name's changes, folded.
-    fn folded(&self, name: &str, place: &str, steps: &[&Step], with_fields: bool) -> String {
+    fn folded(&self, group: &Group<'_>, steps: &[&Step], with_fields: bool) -> String {
         let mut lines = String::new();
         for step in steps {
             let sign = if let Action::Create { .. } = step.action { '+' } else { '!' };
@@ -181,10 +180,23 @@ impl Writer<'_> {
             }
         }
         let noun = if steps.len() == 1 { "change" } else { "changes" };
-        let title = self.desired.agents.get(name).map_or(name, |card| &card.name);
-        let head = format!("{} on {}: {} {noun}", self.html(title), self.html(place), steps.len());
+        let head = format!("{}: {} {noun}", self.title(group), steps.len());
         let fence = "`".repeat(longest_run(&lines).max(2) + 1);
         format!("<details><summary>{head}</summary>\n\n{fence}diff\n{lines}{fence}\n\n</details>\n\n")
+    }
+
+    fn title(&self, group: &Group<'_>) -> String {
+        match group {
+            Group::Account(place) => format!("{}, for all its machines", self.html(place)),
+            Group::Zone(zone) => format!("names in {}", self.html(zone)),
+            Group::Named { id, place } => {
+                let agent = self.desired.agents.get(*id).map(|card| &card.name);
+                let name = agent.or_else(|| self.desired.hosts.get(*id).map(|card| &card.name));
+                let name = name.map_or(*id, String::as_str);
+                let on = if name == *place { String::new() } else { format!(" on {}", self.html(place)) };
+                format!("{}{on}", self.html(name))
+            }
+        }
     }
 
     fn name(&self, address: &Address) -> String {
@@ -210,16 +222,8 @@ impl Writer<'_> {
 
     /// Returns text as code within HTML, where markdown has no say.
     fn html(&self, text: &str) -> String {
-        let mut out = String::from("<code>");
-        for letter in self.text(text).chars() {
-            match letter {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                letter => out.push(letter),
-            }
-        }
-        out + "</code>"
+        let escaped = self.text(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        format!("<code>{escaped}</code>")
     }
 }
 
@@ -230,4 +234,120 @@ fn show_value(value: &Value) -> String {
 /// Returns how many backticks stand together at most.
 fn longest_run(text: &str) -> usize {
     text.split(|letter| letter != '`').map(str::len).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use claw_core::name::{Kind, ResourceId};
+    use claw_core::value::{Change, Fields};
+
+    use super::*;
+
+    const HOSTILE: &str =
+        "a```\n</details>\n| x | [link](http://e.example) @team `|` ``<script> https://e.example #1\u{202e}";
+
+    fn step(kind: Kind, name: &str, action: Action) -> Step {
+        let address = Address { id: ResourceId::new(kind, name), place: "p".to_owned() };
+        Step { address, action, effect: Effect::None, needs: Vec::new(), wave: None, cost: None }
+    }
+
+    fn update(value: &str) -> Action {
+        let changes = vec![Change { path: value.to_owned(), before: None, after: Some(value.into()) }];
+        Action::Update { before: Fields::new(), after: Fields::new(), changes }
+    }
+
+    fn drawn(steps: Vec<Step>, held: Vec<Held>) -> String {
+        let plan = Plan { fleet: "f".to_owned(), steps, held, ..Plan::default() };
+        draw(&plan, &Desired::default(), &Known::default())
+    }
+
+    /// Returns the text with all code taken out, as a reader of markdown finds it.
+    fn outside_code(text: &str) -> String {
+        let mut out = String::new();
+        let mut fence: Option<usize> = None;
+        for line in text.lines() {
+            let ticks = line.len() - line.trim_start_matches('`').len();
+            match fence {
+                Some(open) if ticks >= open && line.trim_matches('`').is_empty() => fence = None,
+                Some(_) => {}
+                None if ticks >= 3 => fence = Some(ticks),
+                // a block of HTML: backticks mean nothing there
+                None if line.starts_with("<details>") => out.push_str(line),
+                None => {
+                    let mut rest = line;
+                    while let Some(at) = rest.find('`') {
+                        out.push_str(&rest[..at]);
+                        let run = rest[at..].len() - rest[at..].trim_start_matches('`').len();
+                        let inner = &rest[at + run..];
+                        let ends = inner
+                            .match_indices(&"`".repeat(run))
+                            .map(|(end, _)| end)
+                            .find(|end| !inner[end + run..].starts_with('`') && !inner[..*end].ends_with('`'));
+                        rest = &inner[ends.expect("code ends in its line") + run..];
+                    }
+                    out.push_str(rest);
+                    out.push('\n');
+                }
+            }
+        }
+        assert_eq!(fence, None, "a block of code does not end");
+        out
+    }
+
+    #[test]
+    fn names_and_values_never_leave_their_code() {
+        let delete = Action::Delete { before: Fields::new() };
+        let reason = Reason::Unknown { why: HOSTILE.to_owned() };
+        let address = Address { id: ResourceId::new(Kind::Config, HOSTILE), place: HOSTILE.to_owned() };
+        let held = Held { address, would: "update", reason };
+        let steps = vec![step(Kind::Volume, HOSTILE, delete), step(Kind::Config, HOSTILE, update(HOSTILE))];
+        let text = drawn(steps, vec![held]);
+        let outside = outside_code(&text);
+        let parts = outside.split("<code>").map(|part| part.split_once("</code>").map_or(part, |(_, rest)| rest));
+        let outside = parts.collect::<Vec<_>>().join("");
+        for word in ["http", "@team", "|", "[", "script", "#1", "\u{202e}"] {
+            assert!(!outside.contains(word), "`{word}` is outside of code:\n{outside}");
+        }
+        assert_eq!(outside.matches("</details>").count(), outside.matches("<details>").count());
+        assert_eq!(outside.matches("<details>").count(), 1);
+    }
+
+    #[test]
+    fn ten_thousand_changes_fit_and_what_is_left_out_is_counted() {
+        let steps: Vec<Step> = (0..10_000)
+            .map(|number| match number % 5 {
+                0 => step(Kind::Volume, &format!("agent-{number:05}"), Action::Delete { before: Fields::new() }),
+                _ => step(Kind::Config, &format!("agent-{number:05}"), update(&"long ".repeat(100))),
+            })
+            .collect();
+        let text = drawn(steps, Vec::new());
+        assert!(text.len() <= BYTES_MAX, "{} bytes", text.len());
+        let number = |after: &str, before: &str| -> usize {
+            let head = text.split(before).next().expect("a head");
+            let digits = head.rsplit(after).next().expect("a number");
+            digits.parse().unwrap_or_else(|_| panic!("`{digits}` is no number"))
+        };
+        let risky = number("… and ", " more like these");
+        let quiet = number("**", " of 10000 changes do not fit");
+        let shown = text.matches("**delete**").count();
+        assert_eq!(risky + shown, 2_000, "every delete is shown or counted");
+        assert_eq!(quiet + text.matches("<details>").count(), 8_000, "and so is every other change");
+    }
+
+    #[test]
+    fn the_mark_is_one_comment_whatever_the_id() {
+        assert_eq!(marker("wb2gv7"), "<!-- claw:plan:wb2gv7 -->");
+        assert_eq!(marker("a--><b>\n"), "<!-- claw:plan:a-b -->");
+    }
+
+    #[test]
+    fn a_known_value_is_masked_before_it_is_cut() {
+        let known = Known::default();
+        let secret = "s3cret`value".repeat(20);
+        known.add("default/KEY", &secret);
+        let plan = Plan { steps: vec![step(Kind::Config, "a", update(&secret))], ..Plan::default() };
+        let text = draw(&plan, &Desired::default(), &known);
+        assert!(!text.contains("s3cret"), "{text}");
+        assert!(text.contains("(default/KEY)"), "{text}");
+    }
 }

@@ -109,9 +109,17 @@ struct Share<'a> {
 
 /// What belongs together in a drawing, in the order of the drawing: what many share comes first, names come last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Group<'a> {
+pub enum Group<'a> {
+    /// What all machines of a cloud account share.
     Account(&'a str),
-    Named { id: &'a str, place: &'a str },
+    /// An agent or a host.
+    Named {
+        /// Its id.
+        id: &'a str,
+        /// Where it is.
+        place: &'a str,
+    },
+    /// Names that are no agent's.
     Zone(&'a str),
 }
 
@@ -132,6 +140,15 @@ fn group<'a>(desired: &'a Desired, address: &'a Address, fields: Option<&'a Fiel
     // a machine stands at its cloud, and what is on it at the machine
     let host = desired.hosts.get(id).filter(|_| address.id.kind.is_of_host());
     Group::Named { id, place: host.map_or(address.place.as_str(), |host| host.name.as_str()) }
+}
+
+/// Returns what a step is drawn with.
+pub fn group_of<'a>(desired: &'a Desired, step: &'a Step) -> Group<'a> {
+    let fields = match &step.action {
+        Action::Delete { before } => Some(before),
+        other => other.after(),
+    };
+    group(desired, &step.address, fields)
 }
 
 fn title(desired: &Desired, group: &Group<'_>) -> String {
@@ -158,11 +175,7 @@ fn title(desired: &Desired, group: &Group<'_>) -> String {
 fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail) {
     let mut groups: BTreeMap<Group<'_>, Share<'_>> = BTreeMap::new();
     for step in &plan.steps {
-        let fields = match &step.action {
-            Action::Delete { before } => Some(before),
-            other => other.after(),
-        };
-        groups.entry(group(desired, &step.address, fields)).or_default().steps.push(step);
+        groups.entry(group_of(desired, step)).or_default().steps.push(step);
     }
     for held in plan.held.iter().filter(|held| !is_unseen(plan, held)) {
         let fields = desired.resources.get(&held.address).map(|resource| &resource.fields);

@@ -37,7 +37,7 @@ pub fn draw(report: &Report<'_>, known: &Known) -> String {
     let label = |text: &str| escape(text, known);
     let fleet = label(&report.plan.fleet);
     let mut text = String::new();
-    head(&mut text, "claw_drift", "Resources that are not as the fleet says. Those that are have no series.");
+    head(&mut text, "claw_drift", "Resources that are not as the fleet says; what has not drifted has no series.");
     let mut found: BTreeMap<(&str, Category, &str), usize> = BTreeMap::new();
     for one in report.findings {
         *found.entry((one.kind, one.category, &one.place)).or_default() += 1;
@@ -123,7 +123,35 @@ mod tests {
             unmanaged: 3,
             now_s: 1_700_000_000,
         };
-        insta::assert_snapshot!(draw(&report, &Known::default()), @"");
+        insta::assert_snapshot!(draw(&report, &Known::default()), @r#"
+        # HELP claw_drift Resources that are not as the fleet says; what has not drifted has no series.
+        # TYPE claw_drift gauge
+        claw_drift{fleet="f",kind="dns",category="changed",place="a\"} 1 claw_evil{x=\"\\"} 2
+        # HELP claw_resources Resources by what drift says of them; always a series for each.
+        # TYPE claw_resources gauge
+        claw_resources{fleet="f",category="unchanged"} 0
+        claw_resources{fleet="f",category="changed"} 2
+        claw_resources{fleet="f",category="missing"} 0
+        claw_resources{fleet="f",category="orphan"} 0
+        claw_resources{fleet="f",category="foreign"} 0
+        claw_resources{fleet="f",category="unmanaged"} 3
+        claw_resources{fleet="f",category="unknown"} 0
+        # HELP claw_places_unseen Places that could not be read whole.
+        # TYPE claw_places_unseen gauge
+        claw_places_unseen{fleet="f"} 0
+        # HELP claw_agents Agents of the fleet by status.
+        # TYPE claw_agents gauge
+        claw_agents{fleet="f",status="healthy"} 0
+        claw_agents{fleet="f",status="starting"} 0
+        claw_agents{fleet="f",status="unhealthy"} 0
+        claw_agents{fleet="f",status="stopped"} 0
+        claw_agents{fleet="f",status="missing"} 0
+        claw_agents{fleet="f",status="foreign"} 0
+        claw_agents{fleet="f",status="unknown"} 0
+        # HELP claw_drift_last_run_timestamp_seconds When drift last looked: alert when this gets old.
+        # TYPE claw_drift_last_run_timestamp_seconds gauge
+        claw_drift_last_run_timestamp_seconds{fleet="f"} 1700000000
+        "#);
     }
 
     #[test]
