@@ -171,6 +171,27 @@ fn a_rotated_secret_reaches_the_running_gateway_in_a_private_file() {
 }
 
 #[test]
+fn a_gateway_that_goes_on_taking_its_old_token_gets_it_back() {
+    if !engine() || !have_image("docker", "claw-test/standin:lenient", SCRIPT) {
+        return;
+    }
+    let (_sweep, fleet, ann) = one("hdlen");
+    let secrets = || read_back(&ann, "/claw/secrets/secrets.json").unwrap().content;
+    fleet.edit("standin:1", "standin:lenient");
+    apply(&fleet).ok();
+    let before = secrets();
+    fleet.claw(&["rotate", "token", "ann"]).ok();
+    apply(&fleet).exits(4).says("refuse the token it had: it still takes it").says("taken back");
+    assert_eq!(secrets(), before);
+    assert!(chat(&ann, "hello").contains("hello"), "it answers to the token it had");
+
+    fleet.edit("standin:lenient", "standin:1");
+    apply(&fleet).ok();
+    converged(&fleet);
+    assert_ne!(secrets(), before);
+}
+
+#[test]
 fn a_helper_that_a_killed_run_left_at_work_does_not_take_the_next_ones_files() {
     if !engine() {
         return;

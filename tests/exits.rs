@@ -64,6 +64,15 @@ fn code_5_another_run_holds_the_lock() {
 }
 
 #[test]
+fn code_6_the_world_moved_since_the_plan_was_made() {
+    let fleet = applied();
+    fleet.edit("anthropic/claude-sonnet-5", "anthropic/claude-haiku-5");
+    fleet.claw(&["plan", "--sandbox", "-o", "plan.json"]).exits(0);
+    fleet.claw(&["sandbox", "poke", "set", "config/bob", "agents.defaults.model.primary", "by-hand"]).ok();
+    fleet.claw(&["apply", "--sandbox", "plan.json"]).exits(6);
+}
+
+#[test]
 fn code_64_the_command_line_makes_no_sense() {
     let fleet = Fleet::example("quickstart");
     fleet.claw(&["plan", "--sandbox", "--nonsense"]).exits(64);

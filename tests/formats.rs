@@ -58,6 +58,26 @@ fn plans_and_events_fit_their_schemas() {
 }
 
 #[test]
+fn a_saved_plan_is_written_in_every_form_and_its_events_fit() {
+    let fleet = Fleet::example("quickstart");
+    fleet.claw(&["apply", "--sandbox", "--yes"]).ok();
+    fleet.edit("anthropic/claude-sonnet-5", "anthropic/claude-haiku-5");
+    let now = fleet.claw(&["plan", "--sandbox", "-o", "plan.json", "--format", "markdown"]).ok().stdout;
+    assert_eq!(fleet.claw(&["show", "--sandbox", "plan.json", "--format", "markdown"]).ok().stdout, now);
+    let shown = fleet.claw(&["show", "--sandbox", "plan.json", "--format", "json"]).ok().json();
+    assert_eq!(mistakes("plan.schema.json", &[shown]), Vec::<String>::new());
+    let shown = fleet.claw(&["show", "--sandbox", "plan.json", "--format", "tf-json"]).ok().json();
+    assert_eq!(shown["resource_changes"][0]["change"]["actions"], serde_json::json!(["update"]));
+    fleet.claw(&["show", "--sandbox", "ada", "--format", "markdown"]).exits(64);
+    fleet.claw(&["sandbox", "poke", "set", "config/bob", "agents.defaults.model.primary", "by-hand"]).ok();
+    let stdout = fleet.claw(&["apply", "--sandbox", "plan.json", "--json"]).exits(6).stdout;
+    let printed = lines(&stdout);
+    assert_eq!(printed[0]["type"], "approved");
+    assert!(!printed[0]["stale"].as_array().unwrap().is_empty());
+    assert_eq!(mistakes("event.schema.json", &printed), Vec::<String>::new());
+}
+
+#[test]
 fn the_schemas_refuse_what_is_not_so() {
     let fleet = Fleet::example("quickstart");
     let plan = fleet.claw(&["plan", "--sandbox", "--json"]).ok().json();

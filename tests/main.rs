@@ -24,6 +24,7 @@ mod plans;
 mod properties;
 mod review;
 mod rotation;
+mod saved;
 mod secrets;
 mod terminal;
 mod tidy;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Fleet, Sweep, docker, have_image};
+use crate::support::{Fleet, Sweep, docker, have_image, read_back, wait_until};
 
 pub const AGENTS: &str = r#"
 [defaults.agent]
@@ -41,12 +41,53 @@ struct Model(&'static str);
 impl Model {
     /// Starts it on an agent's network.
     fn start(name: &'static str, network: &str) -> Self {
+        Self::run(name, network, &["claw-test/model"])
+    }
+
+    /// Starts it with a Telegram beside it that knows these tokens.
+    fn start_with_telegram(name: &'static str, network: &str, tokens: &[&str]) -> Self {
+        let tokens = format!("TELEGRAM_TOKENS={}", tokens.join(","));
+        let both = "node /telegram.mjs & exec node /server.mjs";
+        Self::run(name, network, &["-e", &tokens, "claw-test/model", "sh", "-c", both])
+    }
+
+    fn run(name: &'static str, network: &str, what: &[&str]) -> Self {
         docker(&["rm", "-f", name]);
         let keys = format!("MODEL_KEYS={FIRST_KEY},{SECOND_KEY}");
         let place = ["--network", network, "--network-alias", "fakellm"];
-        let run = [&["run", "-d", "--name", name, "-e", &keys], &place as &[&str], &["claw-test/model"]].concat();
+        let run = [&["run", "-d", "--name", name, "-e", &keys], &place as &[&str], what].concat();
         docker(&run).expect("the model server starts");
         Self(name)
+    }
+
+    /// Asks Telegram for something.
+    #[track_caller]
+    fn telegram(&self, method: &str, path: &str) -> serde_json::Value {
+        let script = format!(
+            "fetch('http://127.0.0.1:18991{path}',{{method:'{method}'}}).then(r=>r.text()).then(t=>console.log(t))"
+        );
+        let said = docker(&["exec", self.0, "node", "-e", &script]).expect("Telegram answers");
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("not JSON: {said}"))
+    }
+
+    /// Writes to the agent over Telegram, and waits for what it answers with a token, the first being 1.
+    #[track_caller]
+    fn answers(&self, text: &str, token: u64) {
+        self.telegram("POST", &format!("/control/say?text={text}"));
+        let expected = format!("You said: {text}");
+        let is_answer = |one: &serde_json::Value| {
+            one["token"] == token && one["text"].as_str().is_some_and(|text| text.contains(&expected))
+        };
+        wait_until(&format!("`{text}` is answered with token {token}"), || {
+            self.telegram("GET", "/control/sent").as_array().is_some_and(|sent| sent.iter().any(is_answer))
+        });
+    }
+
+    /// Returns the addresses that asked with a key the server does not know.
+    fn asked_with_a_wrong_key(&self) -> std::collections::BTreeSet<String> {
+        let logs = docker(&["logs", self.0]).unwrap();
+        let wrong = logs.lines().filter(|line| line.contains(" key 0:"));
+        wrong.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
     }
 
     fn join(&self, network: &str) {
@@ -62,6 +103,11 @@ impl Drop for Model {
     fn drop(&mut self) {
         docker(&["rm", "-f", self.0]);
     }
+}
+
+fn have_openclaw() -> bool {
+    have_image("openclaw", "claw-test/openclaw:2026.9.6", ".ci/openclaw-images")
+        && have_image("openclaw", "claw-test/model", ".ci/openclaw-images")
 }
 
 /// One agent's gateway, as its operator reaches it.
@@ -129,9 +175,7 @@ impl Gateway {
 
 #[test]
 fn a_fleet_of_real_agents_lives_through_all_its_changes() {
-    if !have_image("openclaw", "claw-test/openclaw:2026.9.6", ".ci/openclaw-images")
-        || !have_image("openclaw", "claw-test/model", ".ci/openclaw-images")
-    {
+    if !have_openclaw() {
         return;
     }
     let sweep = Sweep::new("realoc");
@@ -245,4 +289,135 @@ fn a_fleet_of_real_agents_lives_through_all_its_changes() {
     networks.iter().for_each(|network| model.leave(network));
     claw(&["destroy", "--yes", "--allow-destroy", "pete", "--allow-destroy", "ada"], 0);
     assert_eq!(sweep.marked(), Vec::<String>::new());
+}
+
+const WRONG_KEY: &str = "canary-0bad0bad-wrong";
+
+/// A secret file as it lies there: which file it is, since when, and what is in it.
+fn secret_file(gateway: &Gateway) -> (String, Vec<u8>) {
+    let file = "/claw/secrets/secrets.json";
+    let stat = docker(&["exec", &gateway.container, "stat", "-c", "%i %y", file]).unwrap();
+    (stat, read_back(&gateway.container, file).unwrap().content)
+}
+
+#[test]
+fn a_key_its_provider_refuses_reaches_one_agent_and_is_taken_back() {
+    if !have_openclaw() {
+        return;
+    }
+    let _sweep = Sweep::new("realkey");
+    let agents = AGENTS.replace("claw-test/openclaw:2026.9.5", "claw-test/openclaw:2026.9.6");
+    let fleet = Fleet::new("realkey", &format!("{agents}[agents.eve]\n"));
+    // waves: as soon as the fleet file has them, one agent goes first
+    let waves = fleet.claw(&["schema"]).stdout.contains("\"rollout\"");
+    if waves {
+        fleet.edit("[defaults.agent]\n", "[rollout]\ncanary = 1\n\n[defaults.agent]\n");
+    }
+    fleet.secret("default/LLM_KEY", FIRST_KEY);
+    fleet.claw(&["secret", "allow", "default/LLM_KEY", "fakellm"]).ok();
+    fleet.claw(&["apply", "--yes"]).ok();
+    let model = Model::start("claw-test-model-realkey", "claw.realkey.pete");
+    model.join("claw.realkey.ada");
+    model.join("claw.realkey.eve");
+    let gateways = ["pete", "ada", "eve"].map(|agent| Gateway::new("realkey", agent));
+    let life = |gateway: &Gateway| gateway.inspect("{{.Id}} {{.State.StartedAt}}");
+    let (before, lives) = (gateways.each_ref().map(secret_file), gateways.each_ref().map(life));
+
+    // the wrong key is found out before any gateway hears of it
+    fleet.secret("default/LLM_KEY", WRONG_KEY);
+    let ran = fleet.claw(&["apply", "--yes"]).exits(4).says("taken back");
+    let ran = ran.says("the provider refuses the key default/LLM_KEY: HTTP 401").says("fakellm");
+    assert!(!ran.all().contains(WRONG_KEY));
+    let after = gateways.each_ref().map(secret_file);
+    let touched = after.iter().zip(&before).filter(|(after, before)| after.0 != before.0).count();
+    let asked = model.asked_with_a_wrong_key();
+    for ((gateway, after), before) in gateways.iter().zip(&after).zip(&before) {
+        assert_eq!(after.1, before.1, "{} has the key before", gateway.container);
+    }
+    assert_eq!(gateways.each_ref().map(life), lives, "nothing restarted");
+    assert_eq!(asked.len(), touched, "each that got the wrong key was found out: {asked:?}");
+    match waves {
+        true => assert_eq!(touched, 1, "the others never saw the wrong key"),
+        false => assert!(touched >= 1, "the wrong key was tried"),
+    }
+    gateways.iter().for_each(|gateway| gateway.answers("talk", "hello", &["key 1"]));
+    fleet.claw(&["plan", "--detailed-exitcode"]).exits(2);
+
+    // a good key reaches all of them
+    fleet.secret("default/LLM_KEY", SECOND_KEY);
+    let ran = fleet.claw(&["apply", "--yes"]).ok();
+    assert!(!ran.all().contains("warning"), "{}", ran.all());
+    fleet.claw(&["plan", "--detailed-exitcode"]).ok();
+    gateways.iter().for_each(|gateway| gateway.answers("talk", "again", &["key 2"]));
+    assert_eq!(gateways.each_ref().map(life), lives, "nothing restarted");
+
+    // where the provider cannot be reached, that is said, and the key is delivered
+    drop(model);
+    fleet.secret("default/LLM_KEY", FIRST_KEY);
+    fleet.claw(&["apply", "--yes"]).ok().says("nobody could tell whether fakellm takes the key default/LLM_KEY");
+    fleet.claw(&["plan", "--detailed-exitcode"]).ok();
+}
+
+const BOT_TOKENS: [&str; 2] = ["1234:canary-first-3c1f", "1234:canary-second-8e2d"];
+const TELEGRAM: &str = r#"
+channels = ["telegram"]
+[agents.pete.settings.channels.telegram]
+apiRoot = "http://fakellm:18991"
+dmPolicy = "allowlist"
+allowFrom = ["4711"]
+network = { dangerouslyAllowPrivateNetwork = true }
+"#;
+
+#[test]
+fn an_agent_on_telegram_goes_on_with_its_new_token() {
+    if !have_openclaw() {
+        return;
+    }
+    let _sweep = Sweep::new("realtg");
+    let (agents, _) = AGENTS.split_once("[agents.ada]").unwrap();
+    let agents = agents.replace("claw-test/openclaw:2026.9.5", "claw-test/openclaw:2026.9.6");
+    let fleet = Fleet::new("realtg", &format!("{agents}{TELEGRAM}"));
+    fleet.secret("default/LLM_KEY", FIRST_KEY);
+    fleet.secret("default/TELEGRAM_BOT_TOKEN", BOT_TOKENS[0]);
+    for secret in ["default/LLM_KEY", "default/TELEGRAM_BOT_TOKEN"] {
+        fleet.claw(&["secret", "allow", secret, "fakellm"]).ok();
+    }
+    fleet.claw(&["apply", "--yes"]).ok();
+    let model = Model::start_with_telegram("claw-test-model-realtg", "claw.realtg.pete", &BOT_TOKENS);
+    let pete = Gateway::new("realtg", "pete");
+    fleet.claw(&["restart", "pete"]).ok(); // there was no Telegram when it came up
+    model.answers("hello", 1);
+    let started = pete.inspect("{{.Id}} {{.State.StartedAt}}");
+
+    // a new token, while the one before is still good: the channel changes over without a restart
+    model.telegram("POST", "/control/valid?tokens=1,2");
+    fleet.secret("default/TELEGRAM_BOT_TOKEN", BOT_TOKENS[1]);
+    let mut said = fleet.claw(&["apply", "--yes"]).ok().says("no restart").all();
+    fleet.claw(&["plan", "--detailed-exitcode"]).ok().says("Nothing to do");
+    assert_eq!(pete.inspect("{{.Id}} {{.State.StartedAt}}"), started, "nothing restarted");
+    model.telegram("POST", "/control/valid?tokens=2");
+    model.telegram("GET", "/control/asked"); // from here on
+    model.answers("again", 2);
+    let asked = model.telegram("GET", "/control/asked");
+    assert_eq!((&asked["0"], &asked["1"]), (&0.into(), &0.into()), "only the new token is used: {asked}");
+    assert!(asked["2"].as_u64() > Some(0), "{asked}");
+    assert_eq!(model.telegram("GET", &format!("/bot{}/getMe", BOT_TOKENS[0]))["error_code"], 401);
+
+    // a wrong token is taken back, and the channel works as before
+    fleet.secret("default/TELEGRAM_BOT_TOKEN", WRONG_KEY);
+    let ran = fleet.claw(&["apply", "--yes"]).exits(4).says("taken back");
+    said += &ran.says("telegram worked before and does not now: its token is refused: HTTP 401").all();
+    model.answers("still-there", 2);
+
+    // a token that was revoked before the new one came: the channel was down, and comes up
+    model.telegram("POST", "/control/valid?tokens=1");
+    let refused = || model.telegram("GET", "/control/asked")["2"].as_u64() > Some(0);
+    wait_until("the channel hears that its token is refused", refused);
+    fleet.secret("default/TELEGRAM_BOT_TOKEN", BOT_TOKENS[0]);
+    let ran = fleet.claw(&["apply", "--yes"]).ok();
+    assert!(!ran.all().contains("does not work with its new token"), "{}", ran.all());
+    said += &ran.all();
+    model.answers("and-now", 1);
+    fleet.claw(&["plan", "--detailed-exitcode"]).ok().says("Nothing to do");
+    assert!(BOT_TOKENS.iter().chain(&[WRONG_KEY]).all(|token| !said.contains(token)), "a token is shown");
 }

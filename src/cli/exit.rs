@@ -18,6 +18,8 @@ pub const HELD: Exit = Exit(3);
 pub const PARTIAL: Exit = Exit(4);
 /// Another run holds the lock.
 pub const LOCKED: Exit = Exit(5);
+/// The world, or the fleet's files, moved since the plan was made.
+pub const STALE: Exit = Exit(6);
 /// The command line makes no sense.
 pub const USAGE: Exit = Exit(64);
 /// The fleet or a secret file is invalid.

@@ -9,6 +9,7 @@ mod exit;
 mod git;
 mod render;
 mod review;
+mod saved;
 mod session;
 mod setup;
 mod wiring;

@@ -100,14 +100,14 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Returns standard output; for a terminal nothing that is typed waits.
-    pub fn out(terminal: bool) -> Self {
-        Self { masking: Mutex::new(KNOWN.stream(terminal)), is_out: true }
+    /// Returns standard output.
+    pub fn out() -> Self {
+        Self { masking: Mutex::new(KNOWN.stream()), is_out: true }
     }
 
     /// Returns standard error.
-    pub fn err(terminal: bool) -> Self {
-        Self { masking: Mutex::new(KNOWN.stream(terminal)), is_out: false }
+    pub fn err() -> Self {
+        Self { masking: Mutex::new(KNOWN.stream()), is_out: false }
     }
 
     /// Writes the next piece, but for what may be the beginning of a value.

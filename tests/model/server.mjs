@@ -9,7 +9,11 @@
 // bearer key in MODEL_KEYS (so a test can prove a rotation), and "You told me" what the conversation's history holds.
 //
 // Environment: MODEL_KEYS (comma-separated keys; any other key gets OpenAI's 401), MODEL_PORT (18990).
-// It keeps no state, and logs one line per request without keys or texts.
+// It keeps no state, and logs one line per request, without keys or texts: who asked, which key (its place, or 0 and the
+// beginning of its digest), what for, and what became of it:
+//
+//   172.20.0.2 key 2 POST /v1/chat/completions 200
+//   172.20.0.3 key 0:9f86d081 GET /v1/models 401
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
@@ -19,10 +23,22 @@ const keys = (process.env.MODEL_KEYS ?? "").split(",").map((key) => key.trim()).
 const modelIds = ["fake-1", "fake-2"];
 const bodyBytesMax = 16 * 1024 * 1024; // A prompt is about 50 KB; this only stops a runaway.
 
+/** The digest of the request's bearer key. */
+function keyDigest(request) {
+  return digest(/^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "");
+}
+
 /** The 1-based place of the request's bearer key in MODEL_KEYS; 0 when it is not there. */
 function keyNumber(request) {
-  const given = digest(/^Bearer (.+)$/.exec(request.headers.authorization ?? "")?.[1] ?? "");
+  const given = keyDigest(request);
   return keys.findIndex((key) => timingSafeEqual(digest(key), given)) + 1;
+}
+
+/** Who asked for what with which key. */
+function summary(request) {
+  const number = keyNumber(request) || `0:${keyDigest(request).toString("hex").slice(0, 8)}`;
+  const from = (request.socket.remoteAddress ?? "?").replace(/^::ffff:/, "");
+  return `${from} key ${number} ${request.method} ${request.url.split("?")[0]}`;
 }
 
 function digest(text) {
@@ -53,13 +69,17 @@ function nameIn(messages) {
   return "nobody";
 }
 
-/** What the user typed, oldest first: without the agent's own notes to the model, time stamps and trailers. */
+/**
+ * What the user typed, oldest first: without the agent's own notes to the model, time stamps and trailers, and without
+ * what a channel tells of the sender.
+ */
 function userTexts(messages) {
   return messages
     .filter((message) => message.role === "user")
     .map(textOf)
     .filter((text) => !text.startsWith("<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"))
-    .map((text) => text.split("\n\nRuntime: ")[0].replace(/^\[[^\]\n]*\]\s*/, "").trim())
+    .map((text) => text.split("\n\nRuntime: ")[0].replace(/^\[[^\]\n]*\]\s*/, ""))
+    .map((text) => text.replace(/^Conversation info:[^\n]*\n```json\n[^]*?\n```\s*/, "").trim())
     .filter(Boolean);
 }
 
@@ -146,7 +166,8 @@ async function handle(request, response) {
 }
 
 const server = createServer(async (request, response) => {
-  response.on("finish", () => console.log(`${request.method} ${request.url.split("?")[0]} ${response.statusCode}`));
+  const asked = summary(request);
+  response.on("finish", () => console.log(`${asked} ${response.statusCode}`));
   try {
     await handle(request, response);
   } catch (error) {

@@ -17,6 +17,7 @@ mod replace;
 mod rules;
 mod steps;
 mod watch;
+mod within;
 
 pub use endpoint::{Endpoint, LocalSocket};
 pub use over_ssh::SshSocket;

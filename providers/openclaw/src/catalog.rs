@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use claw_core::plan::Effect;
 use serde::Deserialize;
 
+use crate::probe::Header;
+
 #[derive(Deserialize)]
 struct Catalog {
     reload: Reload,
@@ -18,6 +20,16 @@ struct Catalog {
 struct ModelProvider {
     key: String,
     hosts: Vec<String>,
+    probe: Option<Place>,
+}
+
+/// Where a provider tells whether it takes a key.
+#[derive(Deserialize)]
+pub struct Place {
+    /// What is asked for.
+    pub url: String,
+    /// How the key is shown.
+    pub header: Header,
 }
 
 /// A channel people reach an agent through.
@@ -47,6 +59,16 @@ pub fn key_name(provider: &str) -> Option<&'static str> {
 /// Returns where a model provider of this name answers, if it is known and has one address.
 pub fn provider_hosts(provider: &str) -> &'static [String] {
     CATALOG.providers.get(provider).map_or(&[], |known| &known.hosts)
+}
+
+/// Returns where a bundled provider tells whether it takes a key, if there is such a place.
+pub fn probe(provider: &str) -> Option<&'static Place> {
+    CATALOG.providers.get(provider).and_then(|known| known.probe.as_ref())
+}
+
+/// Returns the names of the bundled model providers.
+pub fn provider_names() -> impl Iterator<Item = &'static str> {
+    CATALOG.providers.keys().map(String::as_str)
 }
 
 /// Returns a channel by its name, if claw knows its tokens.

@@ -15,6 +15,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::catalog;
 use crate::layout::{GATEWAY_PORT, SECRETS_FILE};
 
+pub use destinations::sends_elsewhere;
+
 /// The plugin claw talks to.
 const ADMIN_PLUGIN: &str = "admin-http-rpc";
 
@@ -111,6 +113,12 @@ fn base(spec: AgentSpec<'_>) -> Map<String, Json> {
 
 fn reference(key: &str) -> Json {
     json!({ "source": "file", "provider": "claw", "id": format!("/{key}") })
+}
+
+/// Returns the key in the secret file that a reference of claw's leads to; `None` for anything else.
+pub fn reference_key(value: &Json) -> Option<&str> {
+    let ours = value.get("provider").is_some_and(|one| one == "claw");
+    value.get("id").filter(|_| ours).and_then(Json::as_str).map(|id| id.trim_start_matches('/'))
 }
 
 /// Returns the key a profile's value has in the secret file. Profile names have no dot, so no two meet.

@@ -56,7 +56,17 @@ pub async fn get(stream: Box<dyn Stream>, path: &str, token: Option<&SecretStrin
 
 /// Calls an admin method and returns its payload.
 pub async fn call(stream: Box<dyn Stream>, token: &SecretString, method: &str) -> Result<Json, AskError> {
-    let body = json!({ "method": method, "params": {} });
+    call_with(stream, token, method, json!({})).await
+}
+
+/// Calls an admin method with parameters and returns its payload.
+pub async fn call_with(
+    stream: Box<dyn Stream>,
+    token: &SecretString,
+    method: &str,
+    params: Json,
+) -> Result<Json, AskError> {
+    let body = json!({ "method": method, "params": params });
     let answer = ask(stream, Method::POST, "/api/v1/admin/rpc", Some(token), Some(body), ASK_SECONDS_MAX).await?;
     match answer {
         Answer { status: 200, body } if body["ok"] == true => Ok(body["payload"].clone()),

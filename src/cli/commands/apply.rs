@@ -1,13 +1,14 @@
 //! `claw apply`: make the world as the fleet says.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use clap::Args;
 use claw_core::name::{Address, Kind};
 use claw_core::observed::Observed;
-use claw_core::plan::Plan;
+use claw_core::plan::{Approved, Plan, Saved, Stale, constrain};
 use claw_engine::apply::{Run, STEPS_AT_ONCE, Summary, Surroundings, apply};
 use claw_engine::audit::{Audit, Deed};
 use claw_engine::event::{Event, EventKind, Listener};
@@ -25,6 +26,7 @@ use crate::render::machine::EventDocument;
 use crate::render::plan::Detail;
 use crate::render::progress::{JsonLines, Progress};
 use crate::render::{self, style};
+use crate::saved;
 use crate::session::Session;
 use crate::setup::{self, Setup};
 
@@ -34,6 +36,12 @@ use crate::setup::{self, Setup};
 /// on from what it finds.
 #[derive(Debug, Args)]
 pub struct Apply {
+    /// A plan that `claw plan -o` saved: this is done and nothing else, without asking.
+    #[arg(conflicts_with_all = ["targets", "allow_destroy"])]
+    plan: Option<PathBuf>,
+    /// Do it only if the plan is the approved one, by the digest that `claw plan -o` and `--json` print.
+    #[arg(long, value_name = "DIGEST")]
+    approve: Option<String>,
     #[command(flatten)]
     scope: Scope,
     #[command(flatten)]
@@ -59,16 +67,79 @@ impl Apply {
         let mut session = self.consent.into.open(global, setup)?;
         super::announce_sandbox(global);
         super::print_warnings(global, &session);
-        self.consent.refuse_unasked(setup)?;
+        let opened = self.plan.as_deref().map(|path| saved::read(&session, path)).transpose()?;
+        if let (Some(opened), Some(approved)) = (&opened, &self.approve) {
+            refuse_other_digest(approved, &opened.digest)?;
+        }
+        opened.as_ref().map_or(Ok(()), |opened| opened.refuse_other_files(&session))?;
+        let mut consent = self.consent.clone();
+        consent.yes |= opened.is_some() || self.approve.is_some();
+        consent.refuse_unasked(setup)?;
         let lock = take_lock(global, setup)?;
-        let (observed, plan) = self.scope.plan(setup, &mut session)?;
-        let exit = carry_out(global, setup, &session, (&observed, &plan), &self.consent)?;
+        let scope =
+            opened.as_ref().map_or_else(|| self.scope.clone(), |opened| opened.scope(self.scope.uncommitted_keys));
+        let (observed, plan) = scope.plan(setup, &mut session)?;
+        let (plan, stale) = match (&opened, &self.approve) {
+            (Some(opened), _) => limited(global, &session, &opened.saved, &observed, plan)?,
+            (None, Some(approved)) => {
+                let now = saved::digest(&saved::of(&session, &scope, &observed, &plan)?);
+                if now != *approved {
+                    print(global, &session, &plan, Detail::Short);
+                    refuse_other_digest(approved, &now)?;
+                }
+                (plan, false)
+            }
+            (None, None) => (plan, false),
+        };
+        let exit = carry_out(global, setup, &session, (&observed, &plan), &consent)?;
         drop(lock);
+        if stale {
+            return Ok(exit::STALE);
+        }
         if exit == exit::DONE && !plan.steps.is_empty() && !global.json {
             next_steps(global);
         }
         Ok(exit)
     }
+}
+
+fn refuse_other_digest(approved: &str, found: &str) -> Result<(), CommandError> {
+    if approved == found {
+        return Ok(());
+    }
+    let message = format!("another plan was approved: {approved}; this one is {found}");
+    Err(CommandError::new(exit::STALE, message).help("look at it, and approve it or plan anew; nothing was changed"))
+}
+
+/// Keeps to what was approved and says what of it is left out. Returns whether the world moved.
+fn limited(
+    global: &Global,
+    session: &Session,
+    saved: &Saved,
+    observed: &Observed,
+    now: Plan,
+) -> Result<(Plan, bool), CommandError> {
+    let seen = saved::sights(session, observed, &saved.plan)?;
+    let Approved { plan, done, stale, beyond } = constrain(saved, now, &seen);
+    let sign = style::paint(style::YELLOW, "!");
+    if global.json {
+        render::json_line(&EventDocument::approved(&done, &stale, &beyond));
+        return Ok((plan, !stale.is_empty()));
+    }
+    for Stale { address, planned, found } in &stale {
+        render::out(format_args!(
+            "{sign} {address} is not done: planned against another state ({planned}), found: {found}"
+        ));
+    }
+    if !done.is_empty() {
+        render::out(format_args!("{} of {} steps are as wanted already", done.len(), saved.plan.steps.len()));
+    }
+    if !beyond.is_empty() {
+        let names: Vec<String> = beyond.iter().take(5).map(ToString::to_string).collect();
+        let more = if beyond.len() > 5 { ", …" } else { "" };
+        render::out(format_args!("{sign} not approved, and so not done: {}{more}", names.join(", ")));
+    }
+    Ok((plan, !stale.is_empty()))
 }
 
 impl Consent {

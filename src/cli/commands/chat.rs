@@ -77,7 +77,7 @@ fn say(
         return Err(CommandError::usage("there is nothing to say"));
     }
     let (operate, agent) = (subject.operate()?, subject.agent()?);
-    let answer = Answer { shown: !global.json, out: Stream::out(false), text: std::sync::Mutex::default() };
+    let answer = Answer { shown: !global.json, out: Stream::out(), text: std::sync::Mutex::default() };
     let outcome = super::wait(operate.chat(agent, conversation, message, &answer))?;
     if answer.shown {
         let _ = answer.out.finish(); // a reader that went away misses nothing

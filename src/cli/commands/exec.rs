@@ -74,7 +74,7 @@ fn run(session: &Session, subject: &Subject, action: &str, words: Vec<String>, t
         tty.then(|| Terminal { kind: setup.env("TERM").unwrap_or("xterm-256color").to_owned(), size: size() });
     let command = Command { words, shell: action == "ssh", terminal };
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    let near = Near { streams: Streams::with(receiver, tty), tty, raw: Mutex::default() };
+    let near = Near { streams: Streams::with(receiver), tty, raw: Mutex::default() };
     let ended = super::wait(async {
         if tty {
             watch_size(sender.clone());

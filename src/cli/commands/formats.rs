@@ -50,6 +50,16 @@ pub struct EventFile {
 }
 
 impl PlanOutput {
+    /// Whether something else was asked for than what a command prints by itself.
+    pub fn is_named(&self) -> bool {
+        self.format.is_some() || self.into.json_into.is_some()
+    }
+
+    /// Whether a person reads what is written.
+    pub fn is_for_people(&self, global: &Global) -> bool {
+        !global.json && self.format.is_none_or(|format| format == Format::Human)
+    }
+
     /// Opens the fleet; what is wrong with it is told in the format as well.
     pub fn open(&self, global: &Global, setup: &Setup) -> Result<Session, CommandError> {
         let format = self.settled(global)?;

@@ -142,8 +142,8 @@ pub struct Streams {
 
 impl Streams {
     /// Returns the near end with an input of one's own.
-    pub fn with(input: Receiver<Input>, terminal: bool) -> Self {
-        Self { input: Mutex::new(input), out: Stream::out(terminal), err: Stream::err(terminal) }
+    pub fn with(input: Receiver<Input>) -> Self {
+        Self { input: Mutex::new(input), out: Stream::out(), err: Stream::err() }
     }
 
     /// Writes what was held back: nothing more comes.

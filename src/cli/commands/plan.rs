@@ -1,5 +1,7 @@
 //! `claw plan`: what would apply do?
 
+use std::path::PathBuf;
+
 use clap::Args;
 use claw_core::observed::Observed;
 use claw_core::plan::Plan;
@@ -12,6 +14,7 @@ use crate::exit;
 use crate::render;
 use crate::render::machine::PlanDocument;
 use crate::render::plan::Detail;
+use crate::saved;
 use crate::session::{Session, keys};
 use crate::setup::Setup;
 
@@ -30,6 +33,9 @@ pub struct PlanArgs {
     full: bool,
     #[command(flatten)]
     output: PlanOutput,
+    /// Save the plan, signed, to be approved and applied as it is: `claw apply FILE`.
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// What a plan is about.
@@ -65,9 +71,20 @@ impl PlanArgs {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
         let mut session = self.output.open(global, setup)?;
-        let (_, plan) = self.scope.plan(setup, &mut session)?;
+        let (observed, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
         self.output.write((global, setup), &session, &plan, detail)?;
+        if let Some(path) = &self.out {
+            let saved = saved::of(&session, &self.scope, &observed, &plan)?;
+            let digest = saved::write(&session, setup, &saved, path)?;
+            if self.output.is_for_people(global) {
+                render::out(format_args!(
+                    "\nSaved to {}; `claw apply {0}` does this and nothing else.",
+                    path.display()
+                ));
+                render::out(format_args!("Digest: {digest}"));
+            }
+        }
         Ok(if self.detailed_exitcode { super::plan_exit(&plan) } else { exit::DONE })
     }
 }

@@ -1,5 +1,7 @@
 //! `claw show`: one agent or resource, as it shall be and as it is.
 
+use std::path::Path;
+
 use clap::Args;
 use claw_core::name::Address;
 use claw_core::observed::{Owner, Seen};
@@ -7,25 +9,41 @@ use claw_core::value::{Fields, Value};
 use serde_json::{Value as Json, json};
 
 use super::Outcome;
+use super::formats::PlanOutput;
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
-use crate::render::{self, plan::leaves, style};
+use crate::render::{self, plan::Detail, plan::leaves, style};
+use crate::saved;
 use crate::session::Session;
 use crate::setup::Setup;
 
-/// Show an agent or a resource: as it shall be, and as it is
+/// Show an agent or a resource, as it shall be and as it is, or a saved plan
 #[derive(Debug, Args)]
 pub struct Show {
-    /// An agent (pete) or a resource (container/pete).
+    /// An agent (pete), a resource (container/pete), or the file of a saved plan (plan.json).
     name: String,
+    #[command(flatten)]
+    output: PlanOutput,
 }
 
 impl Show {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        if self.name.ends_with(".json") && self.output.is_named() {
+            let session = self.output.open(global, setup)?;
+            let opened = saved::read(&session, Path::new(&self.name))?;
+            self.output.write((global, setup), &session, &opened.saved.plan, Detail::Full)?;
+            return Ok(exit::DONE);
+        }
         let mut session = Session::open(global, setup)?;
         super::announce_sandbox(global);
+        if self.name.ends_with(".json") {
+            return saved(global, &session, Path::new(&self.name));
+        }
+        if self.output.is_named() {
+            return Err(CommandError::usage("only a saved plan has a --format").help("name its file, plan.json"));
+        }
         let observed = super::wait(session.observe())?;
         let id = session.agent_id(&self.name);
         let mut found: Vec<Address> = session.desired.resources.keys().chain(observed.states.keys()).cloned().collect();
@@ -58,6 +76,20 @@ impl Show {
         }
         Ok(exit::DONE)
     }
+}
+
+/// Shows a saved plan, once its signature was checked.
+fn saved(global: &Global, session: &Session, path: &Path) -> Outcome {
+    let opened = saved::read(session, path)?;
+    if global.json {
+        render::json(&json!({ "digest": opened.digest, "envelope": opened.envelope, "body": opened.saved }));
+        return Ok(exit::DONE);
+    }
+    let envelope = &opened.envelope;
+    let commit = envelope.commit.as_ref().map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    render::out(format_args!("Made {}{commit}, by claw {}\nDigest: {}\n", envelope.made, envelope.claw, opened.digest));
+    render::out(render::plan::draw(&opened.saved.plan, &session.desired, Detail::Full));
+    Ok(exit::DONE)
 }
 
 fn state(seen: Seen<'_>) -> (String, Option<&Fields>) {

@@ -1,6 +1,7 @@
 //! The versions and schemas of what programs read of claw: plans and events.
 
-use claw_core::plan::Plan;
+use claw_core::name::Address;
+use claw_core::plan::{Plan, Stale};
 use claw_engine::event::Event;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -29,10 +30,21 @@ impl<'a> PlanDocument<'a> {
     }
 }
 
-/// One line of `apply --json`: first the plan, then what happens.
+/// One line of `apply --json`: what is left of a saved plan, the plan, then what happens.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EventDocument<'a> {
+    /// What is left of a saved plan.
+    Approved {
+        /// Always `approved`.
+        r#type: ApprovedTag,
+        /// What was approved and is as wanted already.
+        done: &'a [Address],
+        /// What is not done because the world moved.
+        stale: &'a [Stale],
+        /// What would be done now and nobody approved.
+        beyond: &'a [Address],
+    },
     /// The plan.
     Plan {
         /// Always `plan`.
@@ -50,6 +62,14 @@ pub enum EventDocument<'a> {
     },
 }
 
+/// What tells a saved plan's rest from events.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovedTag {
+    /// It is that.
+    Approved,
+}
+
 /// What tells the plan from events.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +79,11 @@ pub enum PlanTag {
 }
 
 impl<'a> EventDocument<'a> {
+    /// Returns the line of what is left of a saved plan.
+    pub fn approved(done: &'a [Address], stale: &'a [Stale], beyond: &'a [Address]) -> Self {
+        Self::Approved { r#type: ApprovedTag::Approved, done, stale, beyond }
+    }
+
     /// Returns a plan's line.
     pub fn plan(plan: &'a Plan) -> Self {
         Self::Plan { r#type: PlanTag::Plan, plan: PlanDocument::new(plan) }

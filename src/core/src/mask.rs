@@ -16,8 +16,9 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 /// The shortest value that is masked, in bytes: to hide every `1` would make all output unreadable, and hide nothing.
 pub const MASKED_BYTES_MIN: usize = 6;
-/// How much of a value's beginning a terminal may show before the rest is waited for: keys that are typed come back at once.
-const TERMINAL_BYTES_MIN: usize = 4;
+/// From how many bytes of a value's beginning on the rest is waited for: less is as likely nothing, and what was typed or
+/// asked for would not come.
+const HELD_BYTES_MIN: usize = 4;
 /// How many first bytes are looked up before anything longer is compared.
 const HEAD_BYTES: usize = 4;
 /// What stands where text was cut (`text::clean`): before it the beginning of a value is masked as well.
@@ -92,10 +93,10 @@ impl Known {
         Cow::Owned(out)
     }
 
-    /// Returns what masks bytes that come in pieces. For a terminal fewer of them are held back.
+    /// Returns what masks bytes that come in pieces.
     #[must_use]
-    pub fn stream(&self, terminal: bool) -> Stream {
-        Stream { known: self.clone(), held: Vec::new(), shown: 0, terminal }
+    pub fn stream(&self) -> Stream {
+        Stream { known: self.clone(), held: Vec::new(), shown: 0 }
     }
 
     /// A thread that panicked in here left at worst a value out.
@@ -188,9 +189,8 @@ fn replace(bytes: &[u8], from: usize, found: &[Found], out: &mut Vec<u8>) {
 pub struct Stream {
     known: Known,
     held: Vec<u8>,
-    /// How many of the held bytes a terminal shows already.
+    /// How many of the held bytes are shown already.
     shown: usize,
-    terminal: bool,
 }
 
 impl Stream {
@@ -214,7 +214,7 @@ impl Stream {
         replace(&self.held[..kept], self.shown, &found[..ready], &mut out);
         self.held.drain(..kept);
         self.shown = self.shown.saturating_sub(kept);
-        if self.terminal && self.held.len() < TERMINAL_BYTES_MIN {
+        if self.held.len() < HELD_BYTES_MIN {
             out.extend_from_slice(&self.held[self.shown..]);
             self.shown = self.held.len();
         }

@@ -5,6 +5,7 @@ mod between;
 mod cost;
 mod decide;
 mod guard;
+mod saved;
 mod sequence;
 mod waves;
 
@@ -22,10 +23,11 @@ use crate::secret::SecretError;
 use crate::value::{self, After, Change, Fields, Value};
 
 pub use between::between;
+pub use saved::{ABSENT, Approved, FORMAT, Saved, Stale, constrain, key_of};
 pub use waves::{Rollout, Share};
 
 /// What one apply shall do: plain data, no choices left open.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// The fleet's id.
     pub fleet: String,
@@ -40,12 +42,12 @@ pub struct Plan {
     /// Places that could not be read whole, and why.
     pub unseen: BTreeMap<String, String>,
     /// What the fleet costs; `None` where no price is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
 }
 
 /// What the fleet costs a month in euros, net, as far as prices are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// As it stands.
     pub before: Money,
@@ -61,7 +63,7 @@ impl Plan {
 }
 
 /// What a provider does to one resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// To what.
     #[serde(flatten)]
@@ -75,10 +77,10 @@ pub struct Step {
     pub needs: Vec<Address>,
     /// In which wave of a rollout: no step begins before every earlier wave is done, all of it. `None` for what disturbs
     /// no running agent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<u32>,
     /// What the thing costs a month, before and after; `None` where it costs nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
 }
 
@@ -99,7 +101,7 @@ impl Step {
 }
 
 /// What is done, with what was seen and what shall be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum Action {
     /// Make it.
@@ -181,21 +183,25 @@ pub enum Effect {
     Replace,
 }
 
+/// The word for an action. Named, so that reading one from JSON does not borrow from the text.
+type Word = &'static str;
+
 /// A change claw will not make now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Held {
     /// Of what.
     #[serde(flatten)]
     pub address: Address,
     /// What would be done.
-    pub would: &'static str,
+    #[serde(deserialize_with = "saved::word")]
+    pub would: Word,
     /// Why not.
     #[serde(flatten)]
     pub reason: Reason,
 }
 
 /// Why a change is held.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Reason {
     /// It could not be seen.
@@ -251,7 +257,7 @@ pub enum Reason {
 }
 
 /// An agent or host left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suspended {
     /// Its id.
     pub name: String,

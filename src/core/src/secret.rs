@@ -52,6 +52,17 @@ pub enum SecretSource {
     GatewayToken(String),
 }
 
+impl SecretSource {
+    /// Reads what [`fmt::Display`] wrote; `None` for anything else.
+    pub fn read(text: &str) -> Option<Self> {
+        if let Some(agent) = text.strip_prefix("gateway token of ") {
+            return Some(Self::GatewayToken(agent.to_owned()));
+        }
+        let (profile, key) = text.split_once('/')?;
+        Some(Self::Profile(SecretName { profile: profile.to_owned(), key: key.to_owned() }))
+    }
+}
+
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

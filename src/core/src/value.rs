@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
 use crate::name::Address;
+use crate::provider::cloud;
 use crate::secret::{Fingerprint, SecretSource};
 
 /// The fields of a resource, by name.
@@ -174,21 +175,94 @@ impl JsonSchema for Value {
     }
 }
 
+/// Reads what [`Value::to_json`] wrote, to be shown: a secret keeps its name and nothing else.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from(Json::deserialize(deserializer)?).named())
+    }
+}
+
+impl Value {
+    /// Turns back into secrets and facts what stands for them in JSON.
+    fn named(self) -> Self {
+        match self {
+            Self::List(items) => Self::List(items.into_iter().map(Self::named).collect()),
+            Self::Map(map) => {
+                let text = |key: &str| map.get(key).and_then(Self::as_text);
+                match (map.len(), text("secret"), text("known_after"), text("fact")) {
+                    (1, Some(name), ..) => {
+                        Self::Secret(Box::new(SecretValue { source: SecretSource::read(name), fingerprint: None }))
+                    }
+                    (2, None, Some(of), Some(fact)) => match (of.parse(), Self::fact(fact)) {
+                        (Ok(id), Some(fact)) => {
+                            Self::After(Box::new(After { of: Address { id, place: String::new() }, fact }))
+                        }
+                        _ => Self::Map(map),
+                    },
+                    _ => Self::map(map.iter().map(|(key, value)| (key.clone(), value.clone().named()))),
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn fact(name: &str) -> Option<&'static str> {
+        [cloud::IPV4, cloud::IPV6].into_iter().find(|fact| *fact == name)
+    }
+
+    /// Adds bytes that differ wherever two values do, those of secrets included: their fingerprints stand for them.
+    fn add_bytes(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Secret(secret) => {
+                bytes.push(b's');
+                if let Some(print) = secret.fingerprint {
+                    bytes.extend(print.0);
+                }
+            }
+            Self::List(items) => {
+                bytes.extend(format!("l{}:", items.len()).bytes());
+                items.iter().for_each(|item| item.add_bytes(bytes));
+            }
+            Self::Map(map) => add_map(map, bytes),
+            plain => {
+                let text = plain.to_json().to_string();
+                bytes.extend(format!("v{}:", text.len()).bytes());
+                bytes.extend(text.bytes());
+            }
+        }
+    }
+}
+
+fn add_map(map: &Fields, bytes: &mut Vec<u8>) {
+    bytes.extend(format!("m{}:", map.len()).bytes());
+    for (key, value) in map {
+        bytes.extend(format!("{}:{key}", key.len()).bytes());
+        value.add_bytes(bytes);
+    }
+}
+
+/// Returns bytes that differ wherever two sets of fields do. They hold fingerprints: to be digested, never shown.
+pub fn bytes_of(fields: &Fields) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    add_map(fields, &mut bytes);
+    bytes
+}
+
 /// Returns the fields with what `know` can say of other resources put in.
 pub fn known(fields: &Fields, know: &dyn Fn(&After) -> Option<String>) -> Fields {
     fields.iter().map(|(key, value)| (key.clone(), value.known(know))).collect()
 }
 
 /// One field that differs. The path runs through maps, joined by dots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Where: `openclaw.agents.defaults.model`.
     pub path: String,
     /// What is there; `None` where nothing is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
     /// What shall be there; `None` where nothing shall.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 

@@ -1,7 +1,7 @@
 //! Derives everything that stands under the fleet key: one subkey per purpose. Touches no file.
 
 use claw_core::secret::Fingerprint;
-use data_encoding::{BASE64, BASE64URL_NOPAD};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
@@ -69,6 +69,27 @@ impl FleetKey {
         let mut mac = self.mac(&["claw/v1/fingerprint"]);
         mac.update(value);
         Fingerprint(mac.finalize().into_bytes().into())
+    }
+
+    /// Returns the MAC of a saved plan, in base64.
+    pub(crate) fn sign_plan(&self, plan: &[u8]) -> String {
+        let mut mac = self.mac(&["claw/v1/plan"]);
+        mac.update(plan);
+        BASE64.encode(&mac.finalize().into_bytes())
+    }
+
+    /// Returns whether `mac` is the MAC of this plan, in constant time.
+    pub(crate) fn verify_plan(&self, plan: &[u8], mac: &str) -> bool {
+        let mut own = self.mac(&["claw/v1/plan"]);
+        own.update(plan);
+        BASE64.decode(mac.as_bytes()).is_ok_and(|mac| own.verify_slice(&mac).is_ok())
+    }
+
+    /// Returns the keyed digest of what was seen of a thing: hex, 32 characters.
+    pub(crate) fn sight(&self, bytes: &[u8]) -> String {
+        let mut mac = self.mac(&["claw/v1/sight"]);
+        mac.update(bytes);
+        HEXLOWER.encode(&mac.finalize().into_bytes()[..16])
     }
 
     /// Returns the MAC of a value, in base64.

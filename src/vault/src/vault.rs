@@ -122,6 +122,29 @@ impl Vault {
         Ok(token)
     }
 
+    /// Returns the text of every profile's file, the reserved one included, as it is on disk. Needs no identity.
+    pub fn files(&self) -> Result<Vec<(String, String)>, VaultError> {
+        let mut names = self.profiles()?;
+        names.push(RESERVED_PROFILE.to_owned());
+        let text = |name: String| Ok(store::read(&store::path_of(&self.folder, &name))?.map(|text| (name, text)));
+        names.into_iter().filter_map(|name| text(name).transpose()).collect()
+    }
+
+    /// Returns the MAC of a saved plan, in base64: whoever holds the fleet key made it.
+    pub fn sign_plan(&self, plan: &[u8]) -> Result<String, VaultError> {
+        Ok(self.fleet_key("the plan's signature")?.sign_plan(plan))
+    }
+
+    /// Returns whether `mac` is the MAC of this plan.
+    pub fn verify_plan(&self, plan: &[u8], mac: &str) -> Result<bool, VaultError> {
+        Ok(self.fleet_key("the plan's signature")?.verify_plan(plan, mac))
+    }
+
+    /// Returns a keyed digest of what was seen of a thing, secrets included: it can be shown.
+    pub fn sight(&self, bytes: &[u8]) -> Result<String, VaultError> {
+        Ok(self.fleet_key("what was seen")?.sight(bytes))
+    }
+
     /// Returns the generation of an agent's gateway token: 1 where the file says nothing. Needs no identity.
     pub fn gateway_generation(&self, agent: &str) -> Result<u32, VaultError> {
         let file = self.reserved()?;

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Deaf,
     /// Refuses every configuration at start with exit code 78; `config validate` passes.
     Exit78,
+    /// Takes new secrets, and the token it started with for ever.
+    Lenient,
 }
 
 /// What is baked into the image.
@@ -40,6 +42,7 @@ impl Image {
                 Some("broken") => Fault::Broken,
                 Some("deaf") => Fault::Deaf,
                 Some("exit78") => Fault::Exit78,
+                Some("lenient") => Fault::Lenient,
                 _ => Fault::None,
             },
         }

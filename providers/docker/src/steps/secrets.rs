@@ -1,24 +1,27 @@
-//! The secret file: replaced whole, then the gateway is told. Values exist here, in memory, and in that file.
+//! The secret file: replaced whole, then the gateway is told, then it is seen that what was delivered works. Values exist
+//! here, in memory, and in that file.
 
-use std::collections::BTreeMap;
+mod keys;
+mod proof;
 
-use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use std::collections::{BTreeMap, BTreeSet};
+
+use claw_core::name::Kind;
 use claw_core::plan::Effect;
 use claw_core::provider::{ApplyError, Class};
 use claw_core::text::clean;
 use claw_core::value::Value;
 use claw_openclaw::layout;
-use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::AsyncWriteExt;
 use zeroize::Zeroizing;
 
+use self::proof::Channels;
 use super::Job;
-use crate::error::failed;
 use crate::files::{Entry, download, upload};
 use crate::helper::{Script, run};
 use crate::manifest::{self, Manifest};
 use crate::watch;
+use crate::within::{self, Program};
 
 /// The manifest's entry for the file.
 const FILE: &str = "secrets.json";
@@ -32,17 +35,51 @@ pub async fn apply(job: &Job<'_>) -> Result<(), ApplyError> {
     }
     let before = current(job).await?;
     let content = content(job)?;
-    let changed = before.as_deref() != Some(&content);
+    // without the file before, nobody knows what the gateway has: everything counts as new to it
+    let old = before.as_deref().map(|bytes| bytes.as_slice()).filter(|old| *old != content.as_slice());
+    let changed = old.is_some() || before.is_none();
+    let running = is_running(job).await?;
+    let takes_over = running && (job.step.effect != Effect::None || (job.is_blind() && changed));
+    let new = changed_keys(old, &content);
+    let channels = match old.filter(|_| takes_over) {
+        Some(old) => Some(Channels::look(job, &new, &watch::token_in(old)).await),
+        None => None,
+    };
     if changed {
         put(job, &content).await?;
     }
-    if (job.step.effect != Effect::None || (job.is_blind() && changed)) && is_running(job).await? {
-        let old = before.as_deref().map(|bytes| bytes.as_slice());
-        take_over(job, if changed { old } else { None }).await?;
+    if running && (changed || takes_over) {
+        check_keys(job, &new, old).await?;
+    }
+    if takes_over {
+        take_over(job, old.zip(channels.as_ref())).await?;
     }
     let digest = manifest::secret_digest(job.ctx.secrets, &content).unwrap_or_default();
     let files = BTreeMap::from([(FILE.to_owned(), digest)]);
     manifest::write(&job.agent, "secrets", &Manifest { files, kept: false }).await
+}
+
+/// Returns the keys of the secret file whose values are new.
+fn changed_keys(old: Option<&[u8]>, content: &[u8]) -> BTreeSet<String> {
+    let read =
+        |bytes: &[u8]| -> BTreeMap<String, Zeroizing<String>> { serde_json::from_slice(bytes).unwrap_or_default() };
+    let old = old.map(read).unwrap_or_default();
+    let new = read(content).into_iter().filter(|(key, value)| old.get(key) != Some(value));
+    new.map(|(key, _)| key).collect()
+}
+
+/// Returns the configuration the agent shall have.
+fn config(job: &Job<'_>) -> serde_json::Value {
+    let config = job.ctx.resource(&job.step.address.sibling(Kind::Config));
+    config.map(|config| Value::map(config.fields.clone()).to_json()).unwrap_or_default()
+}
+
+/// Returns how people know a key of the secret file.
+fn source(job: &Job<'_>, key: &str) -> String {
+    match job.step.action.after().and_then(|fields| fields.get(key)) {
+        Some(Value::Secret(secret)) => secret.source.as_ref().map_or_else(|| key.to_owned(), ToString::to_string),
+        _ => key.to_owned(),
+    }
 }
 
 async fn current(job: &Job<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, ApplyError> {
@@ -86,28 +123,48 @@ async fn is_running(job: &Job<'_>) -> Result<bool, ApplyError> {
     Ok(found.is_some_and(|found| watch::stopped(&found).is_none()))
 }
 
+/// Puts the file before back if a provider refuses a key of the new one. The gateway has not read it yet, and goes on.
+async fn check_keys(job: &Job<'_>, new: &BTreeSet<String>, old: Option<&[u8]>) -> Result<(), ApplyError> {
+    let Err(mut error) = keys::check(job, new).await else { return Ok(()) };
+    match old {
+        Some(old) => {
+            put(job, old).await?;
+            error.rolled_back = true;
+        }
+        None => error.changed = true,
+    }
+    Err(error)
+}
+
 /// Has the gateway read the file. Where it does not take it, the file before comes back and the step fails; after an
 /// interrupted run, when nobody knows which token the gateway holds, it restarts.
-async fn take_over(job: &Job<'_>, before: Option<&[u8]>) -> Result<(), ApplyError> {
+async fn take_over(job: &Job<'_>, before: Option<(&[u8], &Channels)>) -> Result<(), ApplyError> {
     (job.ctx.progress)("telling the gateway to read its secrets");
-    let Some(before) = before else {
+    let Some((old, channels)) = before else {
         job.agent.stop(&job.agent.gateway()).await?;
         job.agent.start(&job.agent.gateway()).await?;
         return watch::until_healthy(&job.agent, job.ctx.progress).await;
     };
-    let outcome = match reload(job, &watch::token_in(before)).await {
-        Ok(()) => watch::until_healthy(&job.agent, job.ctx.progress).await,
-        Err(error) => Err(error),
-    };
-    if let Err(mut error) = outcome {
-        put(job, before).await?;
-        job.agent.stop(&job.agent.gateway()).await?;
-        job.agent.start(&job.agent.gateway()).await?;
-        error.rolled_back = true;
-        error.class = Class::Fatal; // what was undone is not tried again
-        return Err(error);
+    let Err(mut error) = use_them(job, old, channels).await else { return Ok(()) };
+    (job.ctx.progress)("putting the secrets before back");
+    put(job, old).await?;
+    job.agent.stop(&job.agent.gateway()).await?;
+    job.agent.start(&job.agent.gateway()).await?;
+    error.rolled_back = true;
+    error.class = Class::Fatal; // what was undone is not tried again
+    if let Err(second) = watch::until_healthy(&job.agent, job.ctx.progress).await {
+        error.reason = format!("{}; and with those before: failed to {}", error.reason, second.reason);
     }
-    Ok(())
+    Err(error)
+}
+
+/// Has the gateway use the new file, and sees that it does.
+async fn use_them(job: &Job<'_>, old: &[u8], channels: &Channels) -> Result<(), ApplyError> {
+    let token = watch::token_in(old);
+    reload(job, &token).await?;
+    watch::until_healthy(&job.agent, job.ctx.progress).await?;
+    proof::old_token_is_refused(job, &token).await?;
+    channels.settle(job).await
 }
 
 /// Runs the reload inside the container. The token travels over standard input: arguments can be read by others. The URL
@@ -119,40 +176,27 @@ async fn reload(job: &Job<'_>, token: &SecretString) -> Result<(), ApplyError> {
         layout::GATEWAY_PORT
     );
     let what = "have the gateway read its secrets";
-    let options = CreateExecOptions {
-        attach_stdin: Some(true),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        cmd: Some(vec!["/bin/sh", "-c", &script]),
-        ..CreateExecOptions::default()
-    };
-    let exec = job.agent.docker.create_exec(&job.agent.gateway(), options).await;
-    let exec = exec.map_err(|error| failed(what, error))?;
-    let started = job.agent.docker.start_exec(&exec.id, None::<StartExecOptions>).await;
-    let StartExecResults::Attached { mut output, mut input } = started.map_err(|error| failed(what, error))? else {
-        return Err(ApplyError::fatal(format!("{what}: the engine did not attach")));
-    };
     let line = Zeroizing::new(format!("{}\n", token.expose_secret()));
-    let sent = async {
-        input.write_all(line.as_bytes()).await?;
-        input.flush().await?;
-        input.shutdown().await
-    };
-    sent.await.map_err(|error| ApplyError::fatal(format!("{what}: {error}")))?;
-    let reading = async {
-        let mut text = String::new();
-        while let Some(Ok(chunk)) = output.next().await {
-            text.push_str(&String::from_utf8_lossy(&chunk.into_bytes()));
-        }
-        text
-    };
-    let limit = std::time::Duration::from_secs(RELOAD_SECONDS_MAX);
-    let text = tokio::time::timeout(limit, reading)
-        .await
-        .map_err(|_| ApplyError::fatal(format!("{what} within {RELOAD_SECONDS_MAX} s")))?;
-    let ended = job.agent.docker.inspect_exec(&exec.id).await.map_err(|error| failed(what, error))?;
-    if ended.exit_code == Some(0) {
-        return Ok(());
+    let command = vec!["/bin/sh", "-c", &script];
+    let program = Program { what, command, input: line.as_bytes(), seconds: RELOAD_SECONDS_MAX };
+    let ended = within::run(&job.agent, program).await?;
+    match ended.code {
+        Some(0) => Ok(()),
+        _ => Err(ApplyError::fatal(format!("{what}: {}", clean(&ended.output, 300)))),
     }
-    Err(ApplyError::fatal(format!("{what}: {}", clean(&text, 300))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_new_when_their_values_are_and_when_nobody_knows_the_ones_before() {
+        let old = br#"{"a":"1","b":"2","gone":"3"}"#;
+        let new = br#"{"a":"1","b":"9","c":"3"}"#;
+        let names = |old: Option<&[u8]>| changed_keys(old, new).into_iter().collect::<Vec<_>>();
+        assert_eq!(names(Some(old)), ["b", "c"]);
+        assert_eq!(names(None), ["a", "b", "c"]);
+        assert_eq!(names(Some(b"not JSON")), ["a", "b", "c"]);
+    }
 }

@@ -63,8 +63,7 @@ impl Renderer<'_> {
     fn check_env(&mut self) {
         let names: BTreeSet<SecretName> = self.secrets.values().filter_map(profile_secret).cloned().collect();
         for (variable, value) in &self.spec.table.env {
-            let upper = variable.to_ascii_uppercase();
-            if ENV_ENDS.iter().any(|end| upper.ends_with(end))
+            if sends_elsewhere(variable)
                 && let Some(target) = target_of(value, true)
             {
                 names.iter().for_each(|name| self.check_one(name, &target, &["env"], std::slice::from_ref(variable)));
@@ -113,6 +112,12 @@ impl Renderer<'_> {
     fn source(&self, key: &str) -> Option<SecretName> {
         self.secrets.get(key).and_then(profile_secret).cloned()
     }
+}
+
+/// Whether a variable of this name sends libraries elsewhere.
+pub fn sends_elsewhere(variable: &str) -> bool {
+    let upper = variable.to_ascii_uppercase();
+    ENV_ENDS.iter().any(|end| upper.ends_with(end))
 }
 
 fn profile_secret(source: &SecretSource) -> Option<&SecretName> {
