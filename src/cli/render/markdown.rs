@@ -9,7 +9,7 @@ use claw_core::mask::Known;
 use claw_core::name::Address;
 use claw_core::plan::{Action, Effect, Held, Plan, Reason, Step};
 use claw_core::text::clean;
-use claw_core::value::Value;
+use claw_core::value::{Change, Value};
 
 use super::plan::{Detail, Group, cost, explain, group_of, note, show, sum, waves};
 
@@ -19,6 +19,8 @@ pub const BYTES_MAX: usize = 60_000;
 const RISKY_BYTES_MAX: usize = 30_000;
 /// The longest name or value, in letters.
 const LETTERS_MAX: usize = 160;
+/// How many fields of a risky change are shown.
+const REASONS_MAX: usize = 8;
 /// Left for what is said at the end.
 const TAIL_BYTES: usize = 400;
 
@@ -114,16 +116,33 @@ impl Writer<'_> {
         for (_, word, step) in steps {
             let note = note(step, Detail::Short);
             let note = if note.is_empty() { String::new() } else { format!(": {}", self.code(&note)) };
-            lines.push(format!("- 🔴 **{word}** {}{note}\n", self.name(&step.address)));
-            let changes = step.action.changes();
-            if !changes.is_empty() {
-                let paths: Vec<String> = changes.iter().map(|change| self.code(&change.path)).take(8).collect();
-                let more = if changes.len() > 8 { ", …" } else { "" };
-                lines.push(format!("  - because of {}{more}\n", paths.join(", ")));
-            }
+            let sign =
+                if matches!(step.action, Action::Delete { .. } | Action::Replace { .. }) { "🔴" } else { "🟠" };
+            let changes = self.reasons(step);
+            lines.push(format!("- {sign} **{word}** {}{note}\n{changes}", self.name(&step.address)));
         }
         lines.extend(self.held(plan));
         lines
+    }
+
+    /// Returns a line for each field that changes, as far as there are few.
+    fn reasons(&self, step: &Step) -> String {
+        let changes = step.action.changes();
+        let line = |change: &Change| {
+            let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "(not set)".to_owned(), show_value);
+            let path = self.code(&change.path);
+            match (&change.before, &change.after) {
+                (Some(Value::Secret(_)), Some(Value::Secret(_))) => format!("  - {path}: changed\n"),
+                (before, after) => {
+                    format!("  - {path}: {} → {}\n", self.code(&side(before)), self.code(&side(after)))
+                }
+            }
+        };
+        let mut text: String = changes.iter().take(REASONS_MAX).map(line).collect();
+        if changes.len() > REASONS_MAX {
+            let _ = writeln!(text, "  - … and {} more fields", changes.len() - REASONS_MAX);
+        }
+        text
     }
 
     /// Returns a line for each reason of an agent, host or name; what only waits is counted.
@@ -239,7 +258,7 @@ fn longest_run(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use claw_core::name::{Kind, ResourceId};
-    use claw_core::value::{Change, Fields};
+    use claw_core::value::Fields;
 
     use super::*;
 
@@ -300,7 +319,11 @@ mod tests {
         let reason = Reason::Unknown { why: HOSTILE.to_owned() };
         let address = Address { id: ResourceId::new(Kind::Config, HOSTILE), place: HOSTILE.to_owned() };
         let held = Held { address, would: "update", reason };
-        let steps = vec![step(Kind::Volume, HOSTILE, delete), step(Kind::Config, HOSTILE, update(HOSTILE))];
+        let steps = vec![
+            step(Kind::Volume, HOSTILE, delete),
+            step(Kind::Volume, HOSTILE, update(HOSTILE)),
+            step(Kind::Config, HOSTILE, update(HOSTILE)),
+        ];
         let text = drawn(steps, vec![held]);
         let outside = outside_code(&text);
         let parts = outside.split("<code>").map(|part| part.split_once("</code>").map_or(part, |(_, rest)| rest));
@@ -316,6 +339,10 @@ mod tests {
     fn ten_thousand_changes_fit_and_what_is_left_out_is_counted() {
         let steps: Vec<Step> = (0..10_000)
             .map(|number| match number % 5 {
+                0 if number % 10 == 0 => {
+                    let Action::Update { before, after, changes } = update(HOSTILE) else { unreachable!() };
+                    step(Kind::Server, &format!("agent-{number:05}"), Action::Replace { before, after, changes })
+                }
                 0 => step(Kind::Volume, &format!("agent-{number:05}"), Action::Delete { before: Fields::new() }),
                 _ => step(Kind::Config, &format!("agent-{number:05}"), update(&"long ".repeat(100))),
             })
@@ -329,8 +356,8 @@ mod tests {
         };
         let risky = number("… and ", " more like these");
         let quiet = number("**", " of 10000 changes do not fit");
-        let shown = text.matches("**delete**").count();
-        assert_eq!(risky + shown, 2_000, "every delete is shown or counted");
+        let shown = text.matches("- 🔴 **").count();
+        assert_eq!(risky + shown, 2_000, "every delete and replace is shown or counted");
         assert_eq!(quiet + text.matches("<details>").count(), 8_000, "and so is every other change");
     }
 
