@@ -73,12 +73,12 @@ impl PlanOutput {
         Ok(session)
     }
 
-    /// Writes the plan.
+    /// Writes the plan, and by what it is approved.
     pub fn write(
         &self,
         (global, setup): (&Global, &Setup),
         session: &Session,
-        plan: &Plan,
+        (plan, digest): (&Plan, Option<String>),
         detail: Detail,
     ) -> Result<(), CommandError> {
         if let Some(events) = self.into.begin(setup)? {
@@ -88,10 +88,10 @@ impl PlanOutput {
         }
         match self.settled(global)? {
             Format::Human => render::out(plan::draw(plan, &session.desired, detail)),
-            Format::Json => render::json(&PlanDocument::new(plan)),
+            Format::Json => render::json(&PlanDocument::new(plan).approved_by(digest)),
             Format::Markdown => render::out(markdown::draw(plan, &session.desired, &setup.known)),
             Format::TfJson => render::out(tf_json::draw(plan, &session.desired)),
-            Format::Github => write_github(setup, session, plan)?,
+            Format::Github => write_github(setup, session, plan, digest.as_deref())?,
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ pub fn say_lost(events: &Events) {
     }
 }
 
-fn write_github(setup: &Setup, session: &Session, plan: &Plan) -> Result<(), CommandError> {
+fn write_github(setup: &Setup, session: &Session, plan: &Plan, digest: Option<&str>) -> Result<(), CommandError> {
     let Session { desired, fleet, sources, warnings, .. } = session;
     for text in [
         github::problems(warnings, sources, &setup.known),
@@ -170,7 +170,8 @@ fn write_github(setup: &Setup, session: &Session, plan: &Plan) -> Result<(), Com
         file::append(path, &text, &setup.known).map_err(|error| unwritable(path, &error))?;
     }
     if let Some(path) = setup.env("GITHUB_OUTPUT").map(Path::new) {
-        let text = github::outputs(plan, super::plan_exit(plan).code(), &unguessable()?, &setup.known);
+        let exit = super::plan_exit(plan).code();
+        let text = github::outputs(plan, exit, digest.unwrap_or_default(), &unguessable()?, &setup.known);
         file::append(path, &text, &setup.known).map_err(|error| unwritable(path, &error))?;
     }
     Ok(())

@@ -73,9 +73,12 @@ impl PlanArgs {
         let mut session = self.output.open(global, setup)?;
         let (observed, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
-        self.output.write((global, setup), &session, &plan, detail)?;
+        // without an identity there is nothing that could be approved
+        let saved = saved::of(&session, &self.scope, &observed, &plan);
+        let digest = saved.as_ref().ok().map(saved::digest);
+        self.output.write((global, setup), &session, (&plan, digest), detail)?;
         if let Some(path) = &self.out {
-            let saved = saved::of(&session, &self.scope, &observed, &plan)?;
+            let saved = saved?;
             let digest = saved::write(&session, setup, &saved, path)?;
             if self.output.is_for_people(global) {
                 render::out(format_args!(

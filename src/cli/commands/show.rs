@@ -33,7 +33,7 @@ impl Show {
         if self.name.ends_with(".json") && self.output.is_named() {
             let session = self.output.open(global, setup)?;
             let opened = saved::read(&session, Path::new(&self.name))?;
-            self.output.write((global, setup), &session, &opened.saved.plan, Detail::Full)?;
+            self.output.write((global, setup), &session, (&opened.saved.plan, Some(opened.digest)), Detail::Full)?;
             return Ok(exit::DONE);
         }
         let mut session = Session::open(global, setup)?;

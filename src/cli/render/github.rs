@@ -64,11 +64,12 @@ pub fn plan(plan: &Plan, desired: &Desired, fleet: &Fleet, sources: &[SourceFile
 
 /// Returns what later steps of a job can read: `name<<END`, lines, `END`. Nobody can guess `end`, so no value can end early and
 /// set outputs of its own.
-pub fn outputs(plan: &Plan, exit: u8, end: &str, known: &Known) -> String {
+pub fn outputs(plan: &Plan, exit: u8, digest: &str, end: &str, known: &Known) -> String {
     let values = [
         ("exitcode", exit.to_string()),
         ("changes", plan.steps.len().to_string()),
         ("held", plan.held.len().to_string()),
+        ("digest", digest.to_owned()),
         ("summary", known.mask(&sum(plan)).into_owned()),
     ];
     values.map(|(name, value)| format!("{name}<<{end}\n{value}\n{end}\n")).concat()
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn outputs_end_where_nobody_can_guess() {
-        let text = outputs(&Plan::default(), 0, "end_of_it", &Known::default());
+        let text = outputs(&Plan::default(), 0, "sha256:00", "end_of_it", &Known::default());
         insta::assert_snapshot!(text, @r#"
         exitcode<<end_of_it
         0
@@ -194,6 +195,9 @@ mod tests {
         end_of_it
         held<<end_of_it
         0
+        end_of_it
+        digest<<end_of_it
+        sha256:00
         end_of_it
         summary<<end_of_it
         Nothing to do: 0 resources are as the fleet says.

@@ -21,12 +21,20 @@ pub struct PlanDocument<'a> {
     /// The plan.
     #[serde(flatten)]
     plan: &'a Plan,
+    /// What it is approved by: `claw apply --approve DIGEST`. Not where nothing can be approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
 }
 
 impl<'a> PlanDocument<'a> {
     /// Returns a plan in the current format.
     pub fn new(plan: &'a Plan) -> Self {
-        Self { format: FORMAT, plan }
+        Self { format: FORMAT, plan, digest: None }
+    }
+
+    /// Says what it is approved by.
+    pub fn approved_by(self, digest: Option<String>) -> Self {
+        Self { digest, ..self }
     }
 }
 

@@ -28,7 +28,12 @@ pub fn fleet_files(main: &Path) -> (Vec<SourceFile>, Vec<Problem>) {
     for pattern in patterns {
         for path in matches(root, &pattern, &label, &mut problems) {
             let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            if name == label {
+            if leads_out(root, &path) {
+                problems.push(
+                    about(&label, "path", format!("{name} is a link out of the fleet's folder"))
+                        .help("included files lie beside or below the fleet file; copy it there"),
+                );
+            } else if name == label {
                 let message = format!("`{pattern}` includes {label} itself");
                 problems.push(
                     about(&label, "include-loop", message)
@@ -40,6 +45,15 @@ pub fn fleet_files(main: &Path) -> (Vec<SourceFile>, Vec<Problem>) {
         }
     }
     (files, problems)
+}
+
+/// Whether a path is a link to what lies elsewhere. One that leads nowhere is told when it is read.
+fn leads_out(root: &Path, path: &Path) -> bool {
+    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    match (fs::canonicalize(root), fs::canonicalize(path)) {
+        (Ok(root), Ok(path)) => !path.starts_with(root),
+        _ => false,
+    }
 }
 
 /// Whether a file of that name, relative to the folder of the main file, is read with it where it exists.
@@ -255,6 +269,25 @@ mod tests {
         assert!(!includes(&files[0], "fleet.toml"));
         assert!(!includes(&files[0], "agents/../x.toml"));
         assert!(!includes(&files[0], "/agents/x.toml"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_included_file_that_is_a_link_elsewhere_is_refused_and_not_read() {
+        let outside = folder(&[("x.toml", b"token = \"of somebody else\"")]);
+        let dir =
+            folder(&[("fleet.toml", b"[fleet]\ninclude = [\"agents/*.toml\"]\n"), ("agents/a.toml", b"[agents.a]\n")]);
+        let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, dir.path().join(name)).expect("linked");
+        link("agents/b.toml", &outside.path().join("x.toml"));
+        link("agents/c.toml", &dir.path().join("agents/a.toml"));
+        let (files, problems) = fleet_files(&dir.path().join("fleet.toml"));
+        let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, ["fleet.toml", "agents/a.toml", "agents/c.toml"]);
+        assert!(
+            problems[0].message.contains("agents/b.toml is a link out of the fleet's folder"),
+            "{}",
+            problems[0].message
+        );
     }
 
     #[cfg(unix)]

@@ -135,3 +135,103 @@ pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'stati
     let known = ["create", "update", "replace", "delete"].into_iter().find(|word| *word == text);
     known.ok_or_else(|| serde::de::Error::custom("not the word for an action"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, Effect, Held, Reason};
+    use super::*;
+    use crate::name::{Kind, ResourceId};
+    use crate::value::Fields;
+
+    fn at(name: &str) -> Address {
+        Address { id: ResourceId::new(Kind::Container, name), place: "p".to_owned() }
+    }
+
+    fn fields(text: &str) -> Fields {
+        [("image".to_owned(), text.into())].into()
+    }
+
+    /// Returns a step `NAME image:NEED`: makes a container of an image, after another; `-NAME` removes one.
+    fn step(text: &str) -> Step {
+        let (text, need) = text.split_once(':').unwrap_or((text, ""));
+        let (name, image) = text.split_once(' ').unwrap_or((text, ""));
+        let action = match name.strip_prefix('-') {
+            Some(_) => Action::Delete { before: fields("1") },
+            None => Action::Create { after: fields(image) },
+        };
+        let needs = Some(need).filter(|need| !need.is_empty()).map(at).into_iter().collect();
+        let address = at(name.trim_start_matches('-'));
+        Step { address, action, effect: Effect::None, needs, wave: None, cost: None }
+    }
+
+    fn plan(steps: &[&str]) -> Plan {
+        Plan { steps: steps.iter().map(|text| step(text)).collect(), ..Plan::default() }
+    }
+
+    fn seen(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, seen)| (key_of(&at(name)), (*seen).to_owned())).collect()
+    }
+
+    /// Returns what is still done of a plan, and what is said of the rest.
+    fn left(then: &[&str], seen_then: &[(&str, &str)], now: Plan, seen_now: &[(&str, &str)]) -> String {
+        let saved = Saved { plan: plan(then), seen: seen(seen_then), ..Saved::default() };
+        let approved = constrain(&saved, now, &seen(seen_now));
+        let names =
+            |addresses: Vec<&Address>| addresses.iter().map(|at| at.id.name.clone()).collect::<Vec<_>>().join(" ");
+        let stale: Vec<String> = approved
+            .stale
+            .iter()
+            .map(|one| format!("{}: {} | {}", one.address.id.name, one.planned, one.found))
+            .collect();
+        format!(
+            "do {}; done {}; beyond {}; {}",
+            names(approved.plan.steps.iter().map(|step| &step.address).collect()),
+            names(approved.done.iter().collect()),
+            names(approved.beyond.iter().collect()),
+            stale.join("; ")
+        )
+    }
+
+    #[test]
+    fn what_is_still_so_is_done_and_nothing_more() {
+        assert_eq!(left(&["a 1", "b 1:a"], &[], plan(&["a 1", "b 1:a", "c 1"]), &[]), "do a b; done ; beyond c; ");
+    }
+
+    #[test]
+    fn what_is_as_wanted_is_done_already() {
+        let mut now = plan(&["b 1"]);
+        now.unchanged.push(at("a"));
+        let gone = [("a", "x"), ("b", ABSENT), ("d", ABSENT)];
+        assert_eq!(left(&["a 1", "b 1:a", "-d"], &[("b", ABSENT)], now, &gone), "do b; done a d; beyond ; ");
+    }
+
+    #[test]
+    fn another_change_or_another_state_is_left_out_with_what_rests_on_it() {
+        let now = plan(&["a 2", "b 1:a", "c 1"]);
+        let told = "do c; done ; beyond ; a: create | create; b: create | it needs container/a, which is not done";
+        assert_eq!(left(&["a 1", "b 1:a", "c 1"], &[], now, &[]), told);
+        let told = "do ; done ; beyond ; a: create | something else stands there";
+        assert_eq!(left(&["a 1"], &[("a", "x")], plan(&["a 1"]), &[("a", "y")]), told);
+    }
+
+    #[test]
+    fn what_is_held_now_is_left_out() {
+        let mut now = plan(&[]);
+        now.held.push(Held { address: at("a"), would: "create", reason: Reason::Foreign });
+        assert_eq!(left(&["a 1"], &[], now, &[]), "do ; done ; beyond ; a: create | create is held");
+        // something needed that nobody approved is not done on the way
+        let now = plan(&["x 1", "a 1:x"]);
+        let told = "do ; done ; beyond x; a: create | it needs container/x, which is not done";
+        assert_eq!(left(&["a 1"], &[], now, &[]), told);
+    }
+
+    #[test]
+    fn a_plan_survives_its_json_but_for_the_values_of_secrets() {
+        let mut plan = plan(&["a 1", "-b"]);
+        plan.held.push(Held { address: at("c"), would: "update", reason: Reason::DeleteMax { wanted: 3, allowed: 1 } });
+        let text = serde_json::to_string(&plan).expect("JSON");
+        let read: Plan = serde_json::from_str(&text).expect("a plan");
+        assert_eq!(read, plan);
+        assert_eq!(serde_json::to_string(&read).expect("JSON"), text);
+    }
+}
