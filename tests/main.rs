@@ -14,6 +14,8 @@ mod clients;
 mod clouds;
 mod conformance;
 mod docker;
+mod exits;
+mod formats;
 mod hetzner;
 mod hosts;
 mod interop;

@@ -133,10 +133,13 @@ fn every_file_says_what_it_is_for_and_stays_readable() {
 }
 
 #[test]
-fn the_committed_schema_is_fresh() {
-    let made = Fleet::empty().claw(&["schema"]).ok().stdout;
-    let committed = fs::read_to_string(repository().join("schemas/fleet.schema.json")).unwrap();
-    assert_eq!(made, committed, "run: claw schema > schemas/fleet.schema.json");
+fn the_committed_schemas_are_fresh() {
+    for of in ["fleet", "plan", "event"] {
+        let made = Fleet::empty().claw(&["schema", of]).ok().stdout;
+        let committed = fs::read_to_string(repository().join(format!("schemas/{of}.schema.json"))).unwrap();
+        assert_eq!(made, committed, "run: claw schema {of} > schemas/{of}.schema.json");
+    }
+    assert_eq!(Fleet::empty().claw(&["schema"]).ok().stdout, Fleet::empty().claw(&["schema", "fleet"]).ok().stdout);
 }
 
 /// The example with everything that is commented out taken in.

@@ -11,6 +11,7 @@ pub mod destroy;
 pub mod diff;
 pub mod drift;
 pub mod exec;
+pub mod formats;
 pub mod graph;
 pub mod health;
 pub mod history;

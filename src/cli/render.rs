@@ -10,11 +10,20 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use claw_core::mask::{self, Known};
 
 pub mod error;
+pub mod events;
+pub mod file;
+pub mod findings;
+pub mod github;
+pub mod junit;
+pub mod machine;
+pub mod markdown;
 pub mod plan;
 pub mod problems;
 pub mod progress;
+pub mod prometheus;
 pub mod style;
 pub mod table;
+pub mod tf_json;
 
 /// Set once a line could not be printed.
 static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
@@ -77,6 +86,11 @@ pub fn prompt(text: impl Display) {
 pub fn json(value: &impl serde::Serialize) {
     let text = serde_json::to_string_pretty(value).expect("facts are plain data");
     out(text);
+}
+
+/// Prints facts as JSON on one line of standard output.
+pub fn json_line(value: &impl serde::Serialize) {
+    out(serde_json::to_string(value).expect("facts are plain data"));
 }
 
 /// A standard stream for what comes from far away in pieces, byte by byte as it is but for known secret values.

@@ -29,7 +29,7 @@ pub struct Setup {
 }
 
 /// The variables claw reads.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 24] = [
     "CLAW_IDENTITY",
     // where a Linux desktop's keychain is reached
     "DBUS_SESSION_BUS_ADDRESS",
@@ -52,6 +52,9 @@ const VARIABLES: [&str; 22] = [
     "GITHUB_SERVER_URL",
     "GITHUB_REPOSITORY",
     "GITHUB_RUN_ID",
+    // files that later steps and people read
+    "GITHUB_STEP_SUMMARY",
+    "GITHUB_OUTPUT",
     "GITLAB_USER_LOGIN",
     "CI_JOB_URL",
     "SUDO_USER",

@@ -16,10 +16,13 @@ use claw_engine::journal::Journal;
 use claw_engine::lock::{Lock, LockError};
 
 use super::Outcome;
+use super::formats::{EventFile, say_lost};
 use super::plan::{Scope, print};
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit::{self, Exit};
+use crate::render::events::Both;
+use crate::render::machine::EventDocument;
 use crate::render::plan::Detail;
 use crate::render::progress::{JsonLines, Progress};
 use crate::render::{self, style};
@@ -54,12 +57,14 @@ pub struct Consent {
     /// How many steps run side by side, in all places together.
     #[arg(long, default_value_t = STEPS_AT_ONCE, value_name = "NUMBER")]
     pub parallel: usize,
+    #[command(flatten)]
+    pub into: EventFile,
 }
 
 impl Apply {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let mut session = Session::open(global, setup)?;
+        let mut session = self.consent.into.open(global, setup)?;
         super::announce_sandbox(global);
         super::print_warnings(global, &session);
         let opened = self.plan.as_deref().map(|path| saved::read(&session, path)).transpose()?;
@@ -118,7 +123,7 @@ fn limited(
     let Approved { plan, done, stale, beyond } = constrain(saved, now, &seen);
     let sign = style::paint(style::YELLOW, "!");
     if global.json {
-        render::out(serde_json::json!({ "type": "approved", "done": done, "stale": stale, "beyond": beyond }));
+        render::json_line(&EventDocument::approved(&done, &stale, &beyond));
         return Ok((plan, !stale.is_empty()));
     }
     for Stale { address, planned, found } in &stale {
@@ -176,8 +181,12 @@ pub fn carry_out(
     (observed, plan): (&Observed, &Plan),
     consent: &Consent,
 ) -> Outcome {
+    let events = consent.into.begin(setup)?;
+    if let Some(events) = &events {
+        events.plan(plan);
+    }
     if global.json {
-        render::out(serde_json::json!({ "type": "plan", "plan": plan }));
+        render::json_line(&EventDocument::plan(plan));
     } else {
         print(global, session, plan, Detail::Short);
     }
@@ -201,6 +210,7 @@ pub fn carry_out(
     })?;
     let shown: Box<dyn Listener> =
         if global.json { Box::new(JsonLines) } else { Box::new(Progress::new(setup.stderr_terminal)) };
+    let shown = Box::new(Both(shown, events.as_ref()));
     let listener = Recorded { shown, audit: &session.audit, run: &run_id };
     let stop = Arc::new(AtomicBool::new(false));
     let run = Run {
@@ -221,6 +231,9 @@ pub fn carry_out(
         CommandError::from_error(if error.done > 0 { exit::PARTIAL } else { exit::FAILED }, &error)
             .help("free disk space and apply again: claw goes on from what it finds")
     })?;
+    if let Some(events) = &events {
+        say_lost(events);
+    }
     if !global.json {
         render::out(format_args!("\n{}", sentence(&summary, plan)));
     }
@@ -229,7 +242,7 @@ pub fn carry_out(
 
 /// Shows a run, and records what it did to machines and keys, and how it ended.
 struct Recorded<'a> {
-    shown: Box<dyn Listener>,
+    shown: Box<dyn Listener + 'a>,
     audit: &'a Audit,
     run: &'a str,
 }

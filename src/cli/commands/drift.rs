@@ -1,17 +1,18 @@
 //! `claw drift`: is the world still as the fleet says?
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use claw_core::observed::Observed;
-use claw_core::plan::{Action, Plan, Reason};
-use claw_core::provider::access::UNMANAGED;
+use claw_core::plan::Plan;
 use serde_json::json;
 
 use super::Outcome;
+use super::formats::{announce, settled};
 use super::plan::Scope;
 use crate::args::Global;
-use crate::render::{self, style};
+use crate::render::findings::{Category, Finding, findings, unmanaged};
+use crate::render::{self, junit, prometheus, style};
 use crate::session::Session;
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 
 /// Say where the world is not as the fleet says
 ///
@@ -20,107 +21,85 @@ use crate::setup::Setup;
 pub struct Drift {
     #[command(flatten)]
     scope: Scope,
+    /// How it is written: for a person, for programs, for what shows tests, or for node-exporter's textfile collector.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
 }
 
-/// One thing that is not as it shall be.
-struct Finding {
-    category: &'static str,
-    resource: String,
-    place: String,
-    detail: String,
+/// How drift can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Junit,
+    Prometheus,
 }
 
 impl Drift {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        let format = settled(global, self.format, Format::Json)?.unwrap_or(Format::Human);
         let mut session = Session::open(global, setup)?;
-        super::announce_sandbox(global);
+        announce(global, format == Format::Human);
         super::print_warnings(global, &session);
         let (observed, plan) = self.scope.plan(setup, &mut session)?;
-        let findings = findings(&plan);
-        if global.json {
-            let list: Vec<_> = findings
-                .iter()
-                .map(|one| json!({ "category": one.category, "resource": one.resource, "place": one.place, "detail": one.detail }))
-                .collect();
-            render::json(&json!({
-                "drift": list, "unmanaged": unmanaged(&observed), "unseen": plan.unseen, "suspended": plan.suspended,
-                "unchanged": plan.unchanged.len(), "warnings": render::problems::to_json(&session.warnings, &session.sources),
-            }));
-            return Ok(super::plan_exit(&plan));
-        }
-        for (place, why) in &plan.unseen {
-            render::out(format_args!("{} {place} could not be seen: {why}", style::paint(style::YELLOW, "unknown")));
-        }
-        for one in findings.iter().filter(|one| !(one.category == "unknown" && plan.unseen.contains_key(&one.place))) {
-            let style = if one.category == "unknown" { style::YELLOW } else { style::RED };
-            let place = if one.resource.ends_with(&format!("/{}", one.place)) {
-                String::new()
-            } else {
-                format!(" on {}", one.place)
-            };
-            let detail = if one.detail.is_empty() {
-                String::new()
-            } else {
-                format!("  {}", style::paint(style::DIM, &one.detail))
-            };
-            render::out(format_args!("{:9} {}{place}{detail}", style::paint(style, one.category), one.resource));
-        }
-        for (place, key) in unmanaged(&observed) {
-            // somebody's own business, and no reason for an alarm every night
-            render::out(format_args!("unmanaged login key on {place}  {}", style::paint(style::DIM, key)));
-        }
-        if findings.is_empty() && plan.unseen.is_empty() {
-            render::out(format_args!(
-                "{} no drift: {} resources are as the fleet says",
-                style::paint(style::GREEN, "✓"),
-                plan.unchanged.len()
-            ));
+        let found = findings(&plan);
+        match format {
+            Format::Human => print(&plan, &observed, &found),
+            Format::Json => render::json(&facts(&session, &plan, &observed, &found)),
+            Format::Junit => {
+                render::out(junit::draw(&plan, &found, &unmanaged(&observed), &setup::now(), &setup.known));
+            }
+            Format::Prometheus => {
+                let report = prometheus::Report {
+                    plan: &plan,
+                    desired: &session.desired,
+                    observed: &observed,
+                    findings: &found,
+                    unmanaged: unmanaged(&observed).len(),
+                    now_s: setup::seconds(),
+                };
+                render::out(prometheus::draw(&report, &setup.known));
+            }
         }
         Ok(super::plan_exit(&plan))
     }
 }
 
-/// Returns the login keys that claw did not put on a host, each with its place.
-fn unmanaged(observed: &Observed) -> Vec<(&str, &str)> {
-    let lists = observed.facts.iter().filter_map(|(place, facts)| Some((place, facts.get(UNMANAGED)?)));
-    lists.flat_map(|(place, list)| list.lines().map(move |key| (place.as_str(), key))).collect()
+fn facts(session: &Session, plan: &Plan, observed: &Observed, found: &[Finding]) -> serde_json::Value {
+    let one = |one: &Finding| json!({ "category": one.category.word(), "resource": one.resource, "place": one.place, "detail": one.detail });
+    let list: Vec<_> = found.iter().map(one).collect();
+    json!({
+        "drift": list, "unmanaged": unmanaged(observed), "unseen": plan.unseen, "suspended": plan.suspended,
+        "unchanged": plan.unchanged.len(), "warnings": render::problems::to_json(&session.warnings, &session.sources),
+    })
 }
 
-fn findings(plan: &Plan) -> Vec<Finding> {
-    let done = plan.steps.iter().map(|step| {
-        let (category, detail) = match &step.action {
-            Action::Create { .. } => ("missing", String::new()),
-            Action::Delete { .. } => ("orphan", "not in the fleet".to_owned()),
-            Action::Update { changes, .. } | Action::Replace { changes, .. } => {
-                let fields: Vec<_> = changes.iter().map(describe).collect();
-                ("changed", fields.join("; "))
-            }
+fn print(plan: &Plan, observed: &Observed, found: &[Finding]) {
+    for (place, why) in &plan.unseen {
+        render::out(format_args!("{} {place} could not be seen: {why}", style::paint(style::YELLOW, "unknown")));
+    }
+    for one in found.iter().filter(|one| !(one.category == Category::Unknown && plan.unseen.contains_key(&one.place))) {
+        let style = if one.category == Category::Unknown { style::YELLOW } else { style::RED };
+        let place = if one.resource.ends_with(&format!("/{}", one.place)) {
+            String::new()
+        } else {
+            format!(" on {}", one.place)
         };
-        (&step.address, category, detail)
-    });
-    let held = plan.held.iter().map(|held| {
-        let category = match (&held.reason, held.would) {
-            (Reason::Unknown { .. }, _) => "unknown",
-            (Reason::Foreign, _) => "foreign",
-            (_, "create") => "missing",
-            (_, "delete") => "orphan",
-            _ => "changed",
-        };
-        (&held.address, category, render::plan::explain(&held.reason, held.would, &held.address).0)
-    });
-    let all = done.chain(held).map(|(address, category, detail)| Finding {
-        category,
-        resource: address.to_string(),
-        place: address.place.clone(),
-        detail,
-    });
-    all.collect()
-}
-
-fn describe(change: &claw_core::value::Change) -> String {
-    let side = |value: &Option<claw_core::value::Value>| {
-        value.as_ref().map_or_else(|| "(not set)".to_owned(), render::plan::show)
-    };
-    format!("{}: is {}, shall be {}", change.path, side(&change.before), side(&change.after))
+        let detail =
+            if one.detail.is_empty() { String::new() } else { format!("  {}", style::paint(style::DIM, &one.detail)) };
+        let category = style::paint(style, one.category.word());
+        render::out(format_args!("{category:9} {}{place}{detail}", one.resource));
+    }
+    for (place, key) in unmanaged(observed) {
+        // somebody's own business, and no reason for an alarm every night
+        render::out(format_args!("unmanaged login key on {place}  {}", style::paint(style::DIM, key)));
+    }
+    if found.is_empty() && plan.unseen.is_empty() {
+        render::out(format_args!(
+            "{} no drift: {} resources are as the fleet says",
+            style::paint(style::GREEN, "✓"),
+            plan.unchanged.len()
+        ));
+    }
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use claw_core::observed::Observed;
 use claw_core::plan::Plan;
-use serde::Serialize;
 
 use super::Outcome;
+use super::formats::PlanOutput;
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
 use crate::render;
+use crate::render::machine::PlanDocument;
 use crate::render::plan::Detail;
 use crate::saved;
 use crate::session::{Session, keys};
@@ -30,6 +31,8 @@ pub struct PlanArgs {
     /// Show every field of new things, not only a line for each.
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    output: PlanOutput,
     /// Save the plan, signed, to be approved and applied as it is: `claw apply FILE`.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -67,22 +70,17 @@ impl Scope {
 impl PlanArgs {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
-        let mut session = Session::open(global, setup)?;
-        super::announce_sandbox(global);
-        super::print_warnings(global, &session);
+        let mut session = self.output.open(global, setup)?;
         let (observed, plan) = self.scope.plan(setup, &mut session)?;
         let detail = if self.full { Detail::Full } else { Detail::Short };
+        // without an identity there is nothing that could be approved
         let saved = saved::of(&session, &self.scope, &observed, &plan);
-        if global.json {
-            // without an identity there is nothing that could be approved
-            render::json(&Digested { plan: &plan, digest: saved.as_ref().ok().map(saved::digest) });
-        } else {
-            print(global, &session, &plan, detail);
-        }
+        let digest = saved.as_ref().ok().map(saved::digest);
+        self.output.write((global, setup), &session, (&plan, digest), detail)?;
         if let Some(path) = &self.out {
             let saved = saved?;
             let digest = saved::write(&session, setup, &saved, path)?;
-            if !global.json {
+            if self.output.is_for_people(global) {
                 render::out(format_args!(
                     "\nSaved to {}; `claw apply {0}` does this and nothing else.",
                     path.display()
@@ -94,19 +92,10 @@ impl PlanArgs {
     }
 }
 
-/// A plan with what it is approved by.
-#[derive(Serialize)]
-struct Digested<'a> {
-    #[serde(flatten)]
-    plan: &'a Plan,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    digest: Option<String>,
-}
-
 /// Prints a plan.
 pub fn print(global: &Global, session: &Session, plan: &Plan, detail: Detail) {
     if global.json {
-        render::json(plan);
+        render::json(&PlanDocument::new(plan));
     } else {
         render::out(render::plan::draw(plan, &session.desired, detail));
     }

@@ -9,6 +9,7 @@ use claw_core::value::{Fields, Value};
 use serde_json::{Value as Json, json};
 
 use super::Outcome;
+use super::formats::PlanOutput;
 use crate::args::Global;
 use crate::error::CommandError;
 use crate::exit;
@@ -22,15 +23,26 @@ use crate::setup::Setup;
 pub struct Show {
     /// An agent (pete), a resource (container/pete), or the file of a saved plan (plan.json).
     name: String,
+    #[command(flatten)]
+    output: PlanOutput,
 }
 
 impl Show {
     /// Runs it.
     pub fn run(self, global: &Global, setup: &Setup) -> Outcome {
+        if self.name.ends_with(".json") && self.output.is_named() {
+            let session = self.output.open(global, setup)?;
+            let opened = saved::read(&session, Path::new(&self.name))?;
+            self.output.write((global, setup), &session, (&opened.saved.plan, Some(opened.digest)), Detail::Full)?;
+            return Ok(exit::DONE);
+        }
         let mut session = Session::open(global, setup)?;
         super::announce_sandbox(global);
         if self.name.ends_with(".json") {
             return saved(global, &session, Path::new(&self.name));
+        }
+        if self.output.is_named() {
+            return Err(CommandError::usage("only a saved plan has a --format").help("name its file, plan.json"));
         }
         let observed = super::wait(session.observe())?;
         let id = session.agent_id(&self.name);

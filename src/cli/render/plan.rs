@@ -53,18 +53,24 @@ pub fn draw(plan: &Plan, desired: &Desired, detail: Detail) -> String {
     }
     draw_agents(&mut text, plan, desired, detail);
     let _ = write!(text, "{}{}", waves(plan), sum(plan));
-    if let Some(cost) = plan.cost.filter(|_| !plan.steps.is_empty()) {
-        let _ = if cost.before == cost.after {
-            write!(text, "\nCost: €{} a month, net.", cost.after)
-        } else {
-            write!(text, "\nCost: €{} → €{} a month, net.", cost.before, cost.after)
-        };
+    if let Some(cost) = cost(plan) {
+        let _ = write!(text, "\n{cost}");
     }
     text
 }
 
+/// Returns what the fleet costs before and after, if the plan does anything and prices are known.
+pub fn cost(plan: &Plan) -> Option<String> {
+    let cost = plan.cost.filter(|_| !plan.steps.is_empty())?;
+    Some(if cost.before == cost.after {
+        format!("Cost: €{} a month, net.", cost.after)
+    } else {
+        format!("Cost: €{} → €{} a month, net.", cost.before, cost.after)
+    })
+}
+
 /// Says in which order running agents get their changes; nothing where all get them at once.
-fn waves(plan: &Plan) -> String {
+pub fn waves(plan: &Plan) -> String {
     let mut waves: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| !step.address.id.kind.is_of_host()) {
         if let Some(wave) = step.wave {
@@ -103,9 +109,17 @@ struct Share<'a> {
 
 /// What belongs together in a drawing, in the order of the drawing: what many share comes first, names come last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Group<'a> {
+pub enum Group<'a> {
+    /// What all machines of a cloud account share.
     Account(&'a str),
-    Named { id: &'a str, place: &'a str },
+    /// An agent or a host.
+    Named {
+        /// Its id.
+        id: &'a str,
+        /// Where it is.
+        place: &'a str,
+    },
+    /// Names that are no agent's.
     Zone(&'a str),
 }
 
@@ -126,6 +140,15 @@ fn group<'a>(desired: &'a Desired, address: &'a Address, fields: Option<&'a Fiel
     // a machine stands at its cloud, and what is on it at the machine
     let host = desired.hosts.get(id).filter(|_| address.id.kind.is_of_host());
     Group::Named { id, place: host.map_or(address.place.as_str(), |host| host.name.as_str()) }
+}
+
+/// Returns what a step is drawn with.
+pub fn group_of<'a>(desired: &'a Desired, step: &'a Step) -> Group<'a> {
+    let fields = match &step.action {
+        Action::Delete { before } => Some(before),
+        other => other.after(),
+    };
+    group(desired, &step.address, fields)
 }
 
 fn title(desired: &Desired, group: &Group<'_>) -> String {
@@ -152,11 +175,7 @@ fn title(desired: &Desired, group: &Group<'_>) -> String {
 fn draw_agents(text: &mut String, plan: &Plan, desired: &Desired, detail: Detail) {
     let mut groups: BTreeMap<Group<'_>, Share<'_>> = BTreeMap::new();
     for step in &plan.steps {
-        let fields = match &step.action {
-            Action::Delete { before } => Some(before),
-            other => other.after(),
-        };
-        groups.entry(group(desired, &step.address, fields)).or_default().steps.push(step);
+        groups.entry(group_of(desired, step)).or_default().steps.push(step);
     }
     for held in plan.held.iter().filter(|held| !is_unseen(plan, held)) {
         let fields = desired.resources.get(&held.address).map(|resource| &resource.fields);
@@ -180,20 +199,7 @@ fn draw_step(text: &mut String, step: &Step, detail: Detail) {
         Action::Replace { .. } => ("±", YELLOW),
         Action::Delete { .. } => ("-", RED),
     };
-    let note = match &step.action {
-        Action::Create { after } if detail == Detail::Short => digest(id.kind, after),
-        Action::Create { .. } => String::new(),
-        Action::Delete { .. } if id.kind == Kind::Server => "the machine and all data on it are lost".to_owned(),
-        Action::Replace { .. } if id.kind == Kind::Server => {
-            "a new machine: all data on the old one is lost, its addresses stay".to_owned()
-        }
-        Action::Delete { .. } if id.kind.holds_data() => "its data is lost".to_owned(),
-        Action::Delete { .. } => String::new(),
-        Action::Update { .. } | Action::Replace { .. } => effect(step).to_owned(),
-    };
-    let euros = step.cost.map(|cost| euros(step, cost)).unwrap_or_default();
-    let wave = step.wave.map(|wave| format!("wave {wave}")).unwrap_or_default();
-    let note = [note, euros, wave].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let note = note(step, detail);
     let note = if note.is_empty() { String::new() } else { format!("  {}", paint(DIM, note)) };
     let _ = writeln!(text, "  {} {id}{note}", paint(style, sign));
     if let (Action::Create { after }, Detail::Full) = (&step.action, detail) {
@@ -210,6 +216,25 @@ fn draw_step(text: &mut String, step: &Step, detail: Detail) {
         };
         let _ = writeln!(text, "      {}: {line}", clean(&change.path, 200));
     }
+}
+
+/// Returns what is to be said of a step behind its name: what is new, what is lost, what it costs, in which wave.
+pub fn note(step: &Step, detail: Detail) -> String {
+    let kind = step.address.id.kind;
+    let note = match &step.action {
+        Action::Create { after } if detail == Detail::Short => digest(kind, after),
+        Action::Create { .. } => String::new(),
+        Action::Delete { .. } if kind == Kind::Server => "the machine and all data on it are lost".to_owned(),
+        Action::Replace { .. } if kind == Kind::Server => {
+            "a new machine: all data on the old one is lost, its addresses stay".to_owned()
+        }
+        Action::Delete { .. } if kind.holds_data() => "its data is lost".to_owned(),
+        Action::Delete { .. } => String::new(),
+        Action::Update { .. } | Action::Replace { .. } => effect(step).to_owned(),
+    };
+    let euros = step.cost.map(|cost| euros(step, cost)).unwrap_or_default();
+    let wave = step.wave.map(|wave| format!("wave {wave}")).unwrap_or_default();
+    [note, euros, wave].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 fn euros(step: &Step, cost: Cost) -> String {

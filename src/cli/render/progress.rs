@@ -10,6 +10,7 @@ use claw_core::text::clean;
 use claw_engine::event::{Event, EventKind, Listener};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::machine::EventDocument;
 use super::style::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 use super::{masked, out};
 
@@ -114,7 +115,6 @@ pub struct JsonLines;
 
 impl Listener for JsonLines {
     fn hear(&self, event: &Event) {
-        let text = serde_json::to_string(event).expect("events are plain data");
-        out(text);
+        super::json_line(&EventDocument::event(event));
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a resource is. The set is closed: a new provider adds none. The order is the rank by which things that have
@@ -167,10 +168,11 @@ impl<'de> Deserialize<'de> for ResourceId {
 }
 
 /// A resource at a place: an agent that moves exists at two places for a while.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Address {
     /// Which resource.
     #[serde(rename = "resource")]
+    #[schemars(with = "String")]
     pub id: ResourceId,
     /// The provider or host it lives on.
     pub place: String,

@@ -11,6 +11,7 @@ mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::desired::Desired;
@@ -26,7 +27,7 @@ pub use saved::{ABSENT, Approved, FORMAT, Saved, Stale, constrain, key_of};
 pub use waves::{Rollout, Share};
 
 /// What one apply shall do: plain data, no choices left open.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// The fleet's id.
     pub fleet: String,
@@ -46,7 +47,7 @@ pub struct Plan {
 }
 
 /// What the fleet costs a month in euros, net, as far as prices are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// As it stands.
     pub before: Money,
@@ -62,7 +63,7 @@ impl Plan {
 }
 
 /// What a provider does to one resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// To what.
     #[serde(flatten)]
@@ -100,7 +101,7 @@ impl Step {
 }
 
 /// What is done, with what was seen and what shall be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum Action {
     /// Make it.
@@ -167,7 +168,7 @@ impl Action {
 }
 
 /// What a step does to the running agent. Ordered by how much it disturbs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Nothing running notices.
@@ -186,7 +187,7 @@ pub enum Effect {
 type Word = &'static str;
 
 /// A change claw will not make now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Held {
     /// Of what.
     #[serde(flatten)]
@@ -200,7 +201,7 @@ pub struct Held {
 }
 
 /// Why a change is held.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Reason {
     /// It could not be seen.
@@ -256,7 +257,7 @@ pub enum Reason {
 }
 
 /// An agent or host left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suspended {
     /// Its id.
     pub name: String,

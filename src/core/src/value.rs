@@ -1,8 +1,10 @@
 //! Field values and their difference. A secret is a value that shows its name only.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
@@ -159,6 +161,20 @@ impl Serialize for Value {
     }
 }
 
+/// Anything: what a field holds is the provider's business. Secrets are `{"secret": NAME}`, what is known later is
+/// `{"known_after": RESOURCE, "fact": FACT}`.
+impl JsonSchema for Value {
+    fn schema_name() -> Cow<'static, str> {
+        "Value".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "a JSON value; a secret is {\"secret\": NAME}, what is known only later {\"known_after\": RESOURCE, \"fact\": FACT}"
+        })
+    }
+}
+
 /// Reads what [`Value::to_json`] wrote, to be shown: a secret keeps its name and nothing else.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -238,7 +254,7 @@ pub fn known(fields: &Fields, know: &dyn Fn(&After) -> Option<String>) -> Fields
 }
 
 /// One field that differs. The path runs through maps, joined by dots.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Where: `openclaw.agents.defaults.model`.
     pub path: String,

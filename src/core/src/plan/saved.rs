@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Plan, Step};
@@ -34,7 +35,7 @@ pub struct Saved {
 }
 
 /// A step of a saved plan that is not what would be done now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stale {
     /// Of what.
     #[serde(flatten)]
