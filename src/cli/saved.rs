@@ -88,7 +88,12 @@ pub fn inputs(session: &Session) -> Result<BTreeMap<String, String>, CommandErro
 pub fn sights(session: &Session, observed: &Observed, plan: &Plan) -> Result<BTreeMap<String, String>, CommandError> {
     let sight = |step: &claw_core::plan::Step| {
         let seen = match observed.seen(&step.address) {
-            Seen::Present(actual) => session.vault.sight(&bytes_of(&actual.fields))?,
+            Seen::Present(actual) => {
+                // one that was removed and made again alike is not the one that was seen
+                let mut bytes = format!("{:?} {:?} ", actual.owner, actual.created).into_bytes();
+                bytes.extend(bytes_of(&actual.fields));
+                session.vault.sight(&bytes)?
+            }
             Seen::Absent => ABSENT.to_owned(),
             Seen::Unknown(_) => "unknown".to_owned(),
         };

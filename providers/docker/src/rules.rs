@@ -20,6 +20,8 @@ pub const HARDENING: &str = "1";
 const MEMORY_DEFAULT: &str = "2GiB";
 /// The cores of an agent that does not say.
 const CPUS_DEFAULT: f64 = 2.0;
+/// Beginnings of variables that load code into the gateway, or lead it to other files.
+const RISKY: [&str; 6] = ["LD_", "NODE_EXTRA_CA", "NODE_OPTIONS", "NODE_PATH", "NODE_TLS", "OPENCLAW_"];
 /// Below this OpenClaw does not start, in MiB.
 const MEMORY_MIB_MIN: u64 = 64;
 /// The largest workspace claw seeds, in bytes: it travels through the engine's API whole.
@@ -205,6 +207,12 @@ fn check_variable(spec: AgentSpec<'_>, name: &str, problems: &mut Vec<Problem>) 
     if layout::ENVIRONMENT.iter().any(|(own, _)| *own == name) {
         let problem = Problem::error("env", format!("`{name}` is set by claw")).at(at.clone());
         problems.push(problem.help("remove it"));
+    }
+    if RISKY.iter().any(|risky| name.starts_with(risky)) && !layout::ENVIRONMENT.iter().any(|(own, _)| *own == name) {
+        let problem = Problem::error("env", format!("`{name}` would change what runs in the container")).at(at.clone());
+        problems.push(
+            problem.help("remove it: whoever edits the fleet file must not load code beside the agent's secrets"),
+        );
     }
     if value.starts_with("secret:") {
         problems.push(

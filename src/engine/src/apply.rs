@@ -316,12 +316,13 @@ impl<'a> Walk<'a> {
         let steps = self.steps;
         let hit = std::iter::once(&failed).chain(self.lost.keys()).filter_map(|at| steps[*at].wave).min();
         let Some(wave) = hit else { return };
-        let has_begun = |at: &usize| {
+        let goes_on = |at: &usize| {
             let address = &steps[*at].address;
-            steps[*at].wave == Some(wave) && self.begun.contains(&(address.place.as_str(), address.id.name.as_str()))
+            let begun = self.begun.contains(&(address.place.as_str(), address.id.name.as_str()));
+            steps[*at].wave.is_none_or(|own| own < wave || (own == wave && begun))
         };
         let stopped = self.waiting.iter().chain(&self.ready);
-        let stopped: Vec<usize> = stopped.copied().filter(|at| steps[*at].wave.is_some() && !has_begun(at)).collect();
+        let stopped: Vec<usize> = stopped.copied().filter(|at| !goes_on(at)).collect();
         for at in stopped {
             self.waiting.remove(&at);
             self.ready.remove(&at);
@@ -678,6 +679,16 @@ mod tests {
             lab.run(&plan(&["a@1", "b@1", "c@1"]), |name, _| if name == "a" { fails(Class::Fatal) } else { Ok(()) });
         assert_eq!((ran.begun(), ran.summary().done), (vec!["a", "b"], 1));
         assert_eq!(ran.skipped(), [("c", "the rollout stopped: container/a failed")]);
+    }
+
+    #[test]
+    fn what_a_later_wave_loses_does_not_stop_one_that_runs() {
+        let mut lab = Lab::new();
+        lab.at_once = 1;
+        let steps = plan(&["a@1", "x", "b@1:a", "c@2", "d@3:x", "e@4"]);
+        let ran = lab.run(&steps, |name, _| if name == "x" { fails(Class::Fatal) } else { Ok(()) });
+        assert_eq!(*ran.summary(), Summary { done: 3, failed: 1, skipped: 2, ..Summary::default() });
+        assert_eq!(ran.skipped(), [("d", "container/x failed"), ("e", "the rollout stopped: container/x failed")]);
     }
 
     #[test]

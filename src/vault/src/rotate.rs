@@ -39,7 +39,7 @@ impl Vault {
     pub fn rotate_fleet_key(&self, recipients: &[Recipient], today: &str) -> Result<Moved, VaultError> {
         let recipients = checked_recipients(recipients)?;
         check_date(today)?;
-        let _lock = store::lock(&self.folder)?;
+        let lock = store::lock(&self.folder)?;
         self.forget(RESERVED_PROFILE);
         let old = self.fleet_key("the fleet key")?;
         let begun = self.next_fleet_key(&old)?;
@@ -53,8 +53,21 @@ impl Vault {
             let text = self.moved(&file, text, (&old, &new), &mut moved)?;
             self.write(&profile, &text, false)?;
         }
+        let was_read = self.next_was_read(&recipients)?;
         self.finish_fleet_key((&old, &new), &recipients, today, &mut moved)?;
+        drop(lock);
+        if was_read {
+            // who could read the key of the run that was interrupted may know it: it does not stay
+            let again = self.rotate_fleet_key(&recipients, today)?;
+            return Ok(Moved { finished: true, ..again });
+        }
         Ok(moved)
+    }
+
+    /// Whether somebody who is no recipient now could read the next key.
+    fn next_was_read(&self, recipients: &[Recipient]) -> Result<bool, VaultError> {
+        let (_, file) = self.loaded(RESERVED_PROFILE)?;
+        Ok(file.entry(FLEET_KEY_NEXT).is_some_and(|entry| !entry.former_readers(recipients).is_empty()))
     }
 
     /// Keeps the new key beside the old one, before anything is under it.

@@ -127,13 +127,19 @@ async fn is_running(job: &Job<'_>) -> Result<bool, ApplyError> {
 async fn check_keys(job: &Job<'_>, new: &BTreeSet<String>, old: Option<&[u8]>) -> Result<(), ApplyError> {
     let Err(mut error) = keys::check(job, new).await else { return Ok(()) };
     match old {
-        Some(old) => {
-            put(job, old).await?;
-            error.rolled_back = true;
-        }
+        Some(old) => match put(job, old).await {
+            Ok(()) => error.rolled_back = true,
+            Err(second) => stays(&mut error, &second),
+        },
         None => error.changed = true,
     }
     Err(error)
+}
+
+/// Says that what a step changed could not be taken back.
+fn stays(error: &mut ApplyError, second: &ApplyError) {
+    error.changed = true;
+    error.reason = format!("{}; and to put the secrets before back: {}", error.reason, second.reason);
 }
 
 /// Has the gateway read the file. Where it does not take it, the file before comes back and the step fails; after an
@@ -147,11 +153,17 @@ async fn take_over(job: &Job<'_>, before: Option<(&[u8], &Channels)>) -> Result<
     };
     let Err(mut error) = use_them(job, old, channels).await else { return Ok(()) };
     (job.ctx.progress)("putting the secrets before back");
-    put(job, old).await?;
-    job.agent.stop(&job.agent.gateway()).await?;
-    job.agent.start(&job.agent.gateway()).await?;
-    error.rolled_back = true;
     error.class = Class::Fatal; // what was undone is not tried again
+    let back = async {
+        put(job, old).await?;
+        job.agent.stop(&job.agent.gateway()).await?;
+        job.agent.start(&job.agent.gateway()).await
+    };
+    if let Err(second) = back.await {
+        stays(&mut error, &second);
+        return Err(error);
+    }
+    error.rolled_back = true;
     if let Err(second) = watch::until_healthy(&job.agent, job.ctx.progress).await {
         error.reason = format!("{}; and with those before: failed to {}", error.reason, second.reason);
     }

@@ -20,6 +20,10 @@ const OWN: [&str; 2] = ["gateway", "secrets"];
 const INBOUND: [&str; 4] = ["advertisedUrl", "publicUrl", "webhookPublicUrl", "webhookUrl"];
 /// Settings that name a host without a scheme.
 const HOST_KEYS: [&str; 5] = ["address", "domain", "host", "hostname", "server"];
+/// Ends of settings' names whose text is an address in whatever form.
+const URL_ENDS: [&str; 4] = ["url", "root", "endpoint", "apibase"];
+/// What makes a text an address for those who send there, slashes or not.
+const SCHEMES: [&str; 4] = ["http:", "https:", "ws:", "wss:"];
 /// Ends of variables' names by which libraries are sent elsewhere.
 const ENV_ENDS: [&str; 6] = ["_API_BASE", "_API_ROOT", "_API_URL", "_BASE_URL", "_ENDPOINT", "_PROXY"];
 
@@ -117,7 +121,7 @@ impl Renderer<'_> {
 /// Whether a variable of this name sends libraries elsewhere.
 pub fn sends_elsewhere(variable: &str) -> bool {
     let upper = variable.to_ascii_uppercase();
-    ENV_ENDS.iter().any(|end| upper.ends_with(end))
+    ENV_ENDS.iter().any(|end| upper.ends_with(end)) || upper.contains("_ENDPOINT_URL")
 }
 
 fn profile_secret(source: &SecretSource) -> Option<&SecretName> {
@@ -168,7 +172,9 @@ impl Found {
             Json::Array(items) => items.iter().for_each(|item| self.walk(path, item)),
             Json::String(text) if key == "command" => self.command(path, text.is_empty()),
             Json::String(text) if !INBOUND.contains(&key) => {
-                let found = target_of(text, HOST_KEYS.contains(&key));
+                let lower = key.to_ascii_lowercase();
+                let bare = HOST_KEYS.contains(&key) || URL_ENDS.iter().any(|end| lower.ends_with(end));
+                let found = target_of(text, bare);
                 self.targets.extend(found.map(|target| (target, path.clone())));
             }
             _ => {}
@@ -184,15 +190,19 @@ impl Found {
 
 /// Returns whom a text means, if it is an address. `bare` ones need no scheme.
 fn target_of(text: &str, bare: bool) -> Option<Target> {
-    let text = text.trim();
+    // what a parser of addresses skips must not hide one
+    let text: String = text.trim().chars().filter(|letter| !['\t', '\r', '\n'].contains(letter)).collect();
+    let text = text.as_str();
     if text.contains("${") {
         return Some(Target::Anywhere("an address put together from variables"));
     }
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
-    let url = match scheme {
-        Some(_) => Url::parse(text),
-        None if bare && !text.is_empty() => Url::parse(&format!("https://{text}")),
-        None => return None,
+    let lower = text.to_ascii_lowercase();
+    let is_url = text.contains("://") || SCHEMES.iter().any(|scheme| lower.starts_with(scheme));
+    let url = match is_url {
+        true => Url::parse(text),
+        // `node` and `auto` are words, not hosts
+        false if bare && text.contains(['.', ':']) => Url::parse(&format!("https://{text}")),
+        false => return None,
     };
     match url.as_ref().map(Url::host) {
         Ok(Some(Host::Domain(name))) => Some(Target::Host(name.trim_end_matches('.').to_ascii_lowercase())),
@@ -203,9 +213,9 @@ fn target_of(text: &str, bare: bool) -> Option<Target> {
     }
 }
 
-/// The agent's own container: what is sent there does not leave it.
+/// The agent's own container, or where it listens: what is sent there does not leave it.
 fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
 }
 
 #[cfg(test)]
@@ -224,6 +234,11 @@ mod tests {
         assert_eq!(host("http://0x7f000001/"), "127.0.0.1");
         assert_eq!(host("wss://[::1]:9/"), "::1");
         assert_eq!(host("https://"), "Some(Anywhere(\"an address that does not read\"))");
+        assert_eq!(host("https:/evil.example/v1"), "evil.example");
+        assert_eq!(host("HTTPS:evil.example"), "evil.example");
+        assert_eq!(host("https:\\\\evil.example/v1"), "evil.example");
+        assert_eq!(host("ht\ttps:/\n/evil.example"), "evil.example");
+        assert_eq!(target_of("node", true), None);
         assert_eq!(target_of("just a text", false), None);
         assert_eq!(target_of("imap.example:993", true), Some(Target::Host("imap.example".to_owned())));
         assert!(matches!(target_of("https://${HOST}/", false), Some(Target::Anywhere(_))));

@@ -99,7 +99,20 @@ pub fn constrain(saved: &Saved, now: Plan, seen_now: &BTreeMap<String, String>) 
             plan.steps.push(step);
         }
     }
+    keep_canary(&mut plan.steps);
     Approved { plan, ..approved }
+}
+
+/// Where none of the first wave is left, one agent of the next goes first: nothing else has proven the change.
+fn keep_canary(steps: &mut [Step]) {
+    let Some(first) = steps.iter().filter_map(|step| step.wave).min().filter(|wave| *wave > 1) else { return };
+    let canary = steps.iter().find(|step| step.wave == Some(first));
+    let Some(canary) = canary.map(|step| step.address.clone()) else { return };
+    for step in steps.iter_mut().filter(|step| step.wave == Some(first)) {
+        if step.address.place == canary.place && step.address.id.name == canary.id.name {
+            step.wave = Some(first - 1);
+        }
+    }
 }
 
 fn is_absent(seen: Option<&String>) -> bool {
@@ -223,6 +236,18 @@ mod tests {
         let now = plan(&["x 1", "a 1:x"]);
         let told = "do ; done ; beyond x; a: create | it needs container/x, which is not done";
         assert_eq!(left(&["a 1"], &[], now, &[]), told);
+    }
+
+    #[test]
+    fn where_the_canary_is_left_out_another_one_goes_first() {
+        let waved = |text: &str, wave| Step { wave: Some(wave), ..step(text) };
+        let then = ["a 1", "b 1", "c 1", "d 1"];
+        let now =
+            Plan { steps: vec![waved("a 2", 1), waved("b 1", 2), waved("c 1", 2), waved("d 1", 3)], ..Plan::default() };
+        let saved = Saved { plan: plan(&then), ..Saved::default() };
+        let left = constrain(&saved, now, &BTreeMap::new()).plan.steps;
+        let waves: Vec<_> = left.iter().map(|step| (step.address.id.name.as_str(), step.wave)).collect();
+        assert_eq!(waves, [("b", Some(1)), ("c", Some(2)), ("d", Some(3))]);
     }
 
     #[test]

@@ -155,12 +155,10 @@ fn is_well(inputs: Inputs<'_>, agent: &str) -> bool {
 }
 
 /// Returns the wave of each disturbed agent, from 1: the canary, then as many at once as may be unavailable. Those that
-/// are ill and stay so take up room of their own.
+/// are ill take up room of their own, and weigh nothing when they are changed.
 fn waves(inputs: Inputs<'_>, units: Vec<Unit<'_>>) -> BTreeMap<String, u32> {
     let rollout = inputs.policy.rollout;
-    let disturbed: BTreeSet<&str> = units.iter().flat_map(|unit| &unit.agents).copied().collect();
-    let all = inputs.desired.agents.keys();
-    let ill = all.filter(|agent| !disturbed.contains(agent.as_str()) && !is_well(inputs, agent)).count();
+    let ill = inputs.desired.agents.keys().filter(|agent| !is_well(inputs, agent)).count();
     let room = rollout.max_unavailable.of(inputs.desired.agents.len()).saturating_sub(ill).max(1);
     let (mut found, mut wave, mut taken) = (BTreeMap::new(), 1, 0);
     for unit in units {
@@ -293,7 +291,7 @@ mod tests {
 
     #[test]
     fn one_that_is_ill_is_no_canary_and_one_that_stays_ill_takes_room() {
-        assert_eq!(waves_of(&["a:ill", "b", "c", "d"], &[], rollout(1, 2)), "1: b\n2: a c d");
+        assert_eq!(waves_of(&["a:ill", "b", "c", "d"], &[], rollout(1, 2)), "1: b\n2: c\n3: a d");
         assert_eq!(waves_of(&["A:ill", "b", "c", "d"], &[], rollout(1, 2)), "-: A\n1: b\n2: c\n3: d");
         assert_eq!(waves_of(&["A", "b", "c", "d"], &[], rollout(1, 2)), "1: b\n2: c d");
     }

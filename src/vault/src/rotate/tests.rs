@@ -92,3 +92,21 @@ fn a_next_key_that_somebody_else_put_there_is_refused() {
     assert!(matches!(refused, Err(VaultError::BadMac { .. })), "{refused:?}");
     assert_eq!(value(&fixture, "A"), CANARY);
 }
+
+#[test]
+fn a_key_of_an_interrupted_run_that_a_former_recipient_could_read_does_not_stay() {
+    let fixture = Fixture::new();
+    let leaver = identity();
+    let both = [fixture.to(), leaver.recipients()].concat();
+    let vault = fixture.vault();
+    vault.rekey("claw", &both).unwrap();
+    let key = fixture.vault().fleet_key("x").unwrap();
+    let read = vault.begin_fleet_key(&key, &both, TODAY).unwrap();
+    // the run was killed here; then the leaver was taken out
+    fixture.vault().rekey("claw", &fixture.to()).unwrap();
+    let moved = fixture.vault().rotate_fleet_key(&fixture.to(), TODAY).unwrap();
+    assert!(moved.finished && moved.values == 2, "{moved:?}");
+    let now = fixture.vault().fleet_key("x").unwrap().to_base64();
+    assert_ne!(now.expose_secret(), read.to_base64().expose_secret(), "the leaver knows that one");
+    assert_eq!(value(&fixture, "A"), CANARY);
+}
