@@ -181,7 +181,10 @@ fn breaches(plan: &Plan, outcome: &Outcome, at_once: usize) -> Vec<String> {
                 breaches.push(format!("{address} ended {ends} times"));
             }
             let rests_on_failure = step.needs.iter().any(|need| failed.contains(need) || skipped.contains(need));
-            if skipped.contains(address) != rests_on_failure {
+            // a rollout that failed stops whoever comes later in it
+            let may_be_stopped = step.wave.is_some() && (!failed.is_empty() || rests_on_failure);
+            let is_skipped = skipped.contains(address);
+            if (rests_on_failure && !is_skipped) || (is_skipped && !rests_on_failure && !may_be_stopped) {
                 breaches.push(format!("{address} was skipped without a reason, or not skipped with one"));
             }
         }
